@@ -1,0 +1,110 @@
+//! The contract between Nereid and what runs models. A backend loads a version of a model, makes
+//! instances of it, and each instance runs one batch at a time under one owner.
+
+use std::fmt::Debug;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::batch::Batch;
+use crate::config::{InstanceSpec, ModelConfig};
+use crate::{DataType, OutputTensor, Result, Timestamp};
+
+/// A kind of model that Nereid can run, such as ONNX Runtime. One object per process.
+pub trait Backend: Send + Sync + Debug {
+    /// The name in config.pbtxt, such as `onnxruntime`.
+    fn name(&self) -> &'static str;
+
+    /// Reads the model and says what an incomplete config lacks.
+    ///
+    /// # Errors
+    /// The model cannot be read, or contradicts what the config says.
+    fn auto_complete(&self, request: &AutoCompleteRequest<'_>) -> Result<AutoComplete>;
+
+    /// Loads one version.
+    ///
+    /// # Errors
+    /// The file is missing or broken, or does not fit the config; the message is what clients see.
+    fn load(&self, request: &LoadRequest<'_>) -> Result<Box<dyn Model>>;
+}
+
+/// One loaded version of a model.
+pub trait Model: Send + Sync {
+    /// Makes an instance. Called once per [`InstanceSpec`], possibly from several threads.
+    ///
+    /// # Errors
+    /// The device is missing or out of memory.
+    fn create_instance(&self, spec: &InstanceSpec) -> Result<Box<dyn Instance>>;
+}
+
+/// Runs batches, one at a time, on whatever thread owns it at the moment.
+pub trait Instance: Send {
+    /// Runs `batch`. An error fails every request of the batch and nothing else; the instance stays usable.
+    ///
+    /// # Errors
+    /// The model failed; the message is what clients see.
+    fn execute(&mut self, batch: &Batch<'_>) -> Result<Execution>;
+}
+
+/// What [`Instance::execute`] gives back.
+#[derive(Debug)]
+pub struct Execution {
+    /// Outputs of the whole batch, in the order in which responses show them, already in the shape that
+    /// clients see. Outputs that nobody asked for may be left out.
+    pub outputs: Vec<OutputTensor>,
+    /// When the inputs stood ready for the device.
+    pub inputs_ready: Timestamp,
+    /// When the device was done.
+    pub compute_done: Timestamp,
+}
+
+/// What a backend needs to load one version.
+#[derive(Debug)]
+pub struct LoadRequest<'a> {
+    pub config: &'a Arc<ModelConfig>,
+    pub version: u64,
+    /// `<repository>/<model>`.
+    pub model_dir: &'a Path,
+    /// The file (or directory) of this version, as configured; its existence is not checked yet.
+    pub model_file: &'a Path,
+}
+
+/// What a backend needs to complete a config.
+#[derive(Debug)]
+pub struct AutoCompleteRequest<'a> {
+    /// Name of the model, for messages.
+    pub model: &'a str,
+    /// The file (or directory) of the version that is looked at.
+    pub model_file: &'a Path,
+    /// What the config says; 0 when it says nothing.
+    pub max_batch_size: u32,
+    /// Used when the model can batch and the config gives no `max_batch_size`.
+    pub default_max_batch_size: u32,
+    /// The config lists inputs.
+    pub has_inputs: bool,
+    /// The config lists outputs.
+    pub has_outputs: bool,
+    /// The config chooses a scheduler.
+    pub has_scheduler: bool,
+    /// Any instance group is on a GPU.
+    pub on_gpu: bool,
+}
+
+/// What a config lacked. `None` leaves the config as it is.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct AutoComplete {
+    pub max_batch_size: Option<u32>,
+    pub inputs: Option<Vec<TensorSpec>>,
+    pub outputs: Option<Vec<TensorSpec>>,
+    /// Add an empty `dynamic_batching`.
+    pub dynamic_batching: bool,
+}
+
+/// A tensor of the model as the config would declare it: `dims` without the batch dimension.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TensorSpec {
+    pub name: String,
+    pub datatype: DataType,
+    pub dims: Vec<i64>,
+    /// The model's own shape, where a config cannot say it (a scalar is `dims: [1]`, `reshape: []`).
+    pub reshape: Option<Vec<i64>>,
+}

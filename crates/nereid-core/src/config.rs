@@ -1,0 +1,159 @@
+//! The model config that the program trusts: what is left of a `ModelConfig` after it was parsed,
+//! completed and validated. Only what serving needs; the full message stays with the repository.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::DataType;
+
+/// Configuration of one model, checked.
+#[derive(Debug, Clone, Default)]
+pub struct ModelConfig {
+    pub name: String,
+    /// Backend that runs the model, such as `onnxruntime`.
+    pub backend: String,
+    /// 0 means that shapes are full; above 0 the first dimension of every tensor is the batch.
+    pub max_batch_size: u32,
+    pub inputs: Vec<InputConfig>,
+    pub outputs: Vec<OutputConfig>,
+    pub scheduling: Scheduling,
+    /// Instances to create, already resolved to kinds and devices.
+    pub instances: Vec<InstanceSpec>,
+    /// File inside the version directory, such as `model.onnx`.
+    pub model_filename: String,
+    /// `parameters { key value { string_value } }`.
+    pub parameters: BTreeMap<String, String>,
+    pub optimization: Optimization,
+    /// Custom operator libraries, relative to the model directory.
+    pub op_libraries: Vec<String>,
+}
+
+/// One input as the config declares it. `dims` excludes the batch dimension.
+#[derive(Debug, Clone)]
+pub struct InputConfig {
+    pub name: Arc<str>,
+    pub datatype: DataType,
+    /// Sizes of at least 1, or -1 for variable.
+    pub dims: Vec<i64>,
+    /// Shape that the model itself wants instead of `dims`.
+    pub reshape: Option<Vec<i64>>,
+    /// The client may leave it out.
+    pub optional: bool,
+    /// Requests of different shapes may share a batch.
+    pub allow_ragged_batch: bool,
+}
+
+/// One output as the config declares it. `dims` excludes the batch dimension.
+#[derive(Debug, Clone)]
+pub struct OutputConfig {
+    pub name: Arc<str>,
+    pub datatype: DataType,
+    /// Shape that the client sees; -1 is variable.
+    pub dims: Vec<i64>,
+    /// Shape that the model itself gives instead of `dims`.
+    pub reshape: Option<Vec<i64>>,
+}
+
+/// Which scheduler serves the model.
+#[derive(Debug, Clone, Default)]
+pub enum Scheduling {
+    /// Each request is one execution.
+    #[default]
+    Default,
+    /// Requests are merged into batches.
+    DynamicBatching(DynamicBatching),
+}
+
+/// `dynamic_batching` of a config, normalised.
+#[derive(Debug, Clone, Default)]
+pub struct DynamicBatching {
+    /// Ascending; never empty after normalisation.
+    pub preferred_batch_sizes: Vec<u32>,
+    pub max_queue_delay_us: u64,
+    pub preserve_ordering: bool,
+    /// Levels 1 (highest) to this; 0 means that there are no levels.
+    pub priority_levels: u64,
+    pub default_priority_level: u64,
+    pub default_queue_policy: QueuePolicy,
+    /// Level to policy, where it is not the default one.
+    pub priority_queue_policies: BTreeMap<u64, QueuePolicy>,
+}
+
+/// How long and how many requests may wait.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct QueuePolicy {
+    pub timeout_action: TimeoutAction,
+    /// 0 means no time-out.
+    pub default_timeout_us: u64,
+    pub allow_timeout_override: bool,
+    /// 0 means no limit.
+    pub max_queue_size: u32,
+}
+
+/// What happens to a request that waited too long.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum TimeoutAction {
+    /// It is answered with an error.
+    #[default]
+    Reject,
+    /// It goes behind all requests that have not timed out.
+    Delay,
+}
+
+/// One instance to create.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstanceSpec {
+    /// `<group>_<index>`, or with a device `<group>_<index>_gpu<device>`.
+    pub name: String,
+    pub kind: InstanceKind,
+    /// Loaded but never scheduled.
+    pub passive: bool,
+}
+
+/// Where an instance runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InstanceKind {
+    Cpu,
+    Gpu {
+        device: i32,
+    },
+    /// The backend decides.
+    Model,
+}
+
+/// `optimization` of a config, as far as backends read it.
+#[derive(Debug, Clone, Default)]
+pub struct Optimization {
+    /// `graph.level`; `None` when not given.
+    pub graph_level: Option<i32>,
+    pub gpu_accelerators: Vec<Accelerator>,
+    pub cpu_accelerators: Vec<Accelerator>,
+    /// Stage inputs in page-locked memory when the device is a GPU.
+    pub pinned_input: bool,
+    /// Stage outputs in page-locked memory when the device is a GPU.
+    pub pinned_output: bool,
+}
+
+/// An execution accelerator and its parameters.
+#[derive(Debug, Clone, Default)]
+pub struct Accelerator {
+    pub name: String,
+    pub parameters: BTreeMap<String, String>,
+}
+
+impl ModelConfig {
+    /// Whether tensors carry a batch dimension.
+    pub fn batches(&self) -> bool {
+        self.max_batch_size > 0
+    }
+
+    /// Position of the input named `name`.
+    pub fn input_index(&self, name: &str) -> Option<usize> {
+        self.inputs.iter().position(|i| &*i.name == name)
+    }
+
+    /// Position of the output named `name`.
+    pub fn output_index(&self, name: &str) -> Option<usize> {
+        self.outputs.iter().position(|o| &*o.name == name)
+    }
+}

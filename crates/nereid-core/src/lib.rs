@@ -1,0 +1,30 @@
+//! The vocabulary that every other crate speaks: tensors, inference requests and responses, model
+//! config, errors, and the contract between a scheduler and a backend.
+//!
+//! No I/O, no async runtime, no wire types, no global mutable state live here.
+
+pub mod backend;
+pub mod batch;
+pub mod config;
+mod datatype;
+mod error;
+mod request;
+mod responder;
+mod response;
+pub mod shape;
+pub mod string_tensor;
+mod timestamp;
+mod validate;
+
+#[cfg(feature = "testing")]
+pub mod testing;
+
+pub use config::ModelConfig;
+pub use datatype::DataType;
+pub use error::{Error, ErrorCode, Result};
+pub use request::{CorrelationId, InferRequest, InputTensor, Parameter, Parameters, Sequence};
+pub use responder::{Respond, Responder};
+pub use response::{InferResponse, OutputTensor};
+pub use shape::Shape;
+pub use timestamp::{Timestamp, unix_ms};
+pub use validate::{ValidInput, ValidRequest};

@@ -1,0 +1,77 @@
+//! The way back to whoever sent a request: exactly one answer, whatever happens on the way.
+
+use std::fmt;
+
+use crate::{Error, InferResponse, Result};
+
+/// The receiving side of one request, implemented by the frontends and by ensembles.
+pub trait Respond: Send {
+    /// Takes the one answer. Must not block.
+    fn respond(self: Box<Self>, result: Result<InferResponse>);
+
+    /// Whether nobody waits for the answer any more.
+    fn is_cancelled(&self) -> bool {
+        false
+    }
+}
+
+/// Owns a [`Respond`] and answers it `Internal` if it is dropped unanswered, so that nothing hangs.
+pub struct Responder(Option<Box<dyn Respond>>);
+
+impl Responder {
+    /// Wraps the receiving side.
+    pub fn new(respond: impl Respond + 'static) -> Self {
+        Self(Some(Box::new(respond)))
+    }
+
+    /// Gives the answer.
+    pub fn respond(mut self, result: Result<InferResponse>) {
+        if let Some(inner) = self.0.take() {
+            inner.respond(result);
+        }
+    }
+
+    /// Whether nobody waits for the answer any more.
+    pub fn is_cancelled(&self) -> bool {
+        self.0.as_ref().is_none_or(|inner| inner.is_cancelled())
+    }
+}
+
+impl Drop for Responder {
+    fn drop(&mut self) {
+        if let Some(inner) = self.0.take() {
+            inner.respond(Err(Error::internal("inference request was dropped before it was answered")));
+        }
+    }
+}
+
+impl fmt::Debug for Responder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Responder").field("answered", &self.0.is_none()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    struct Channel(mpsc::Sender<Result<InferResponse>>);
+
+    impl Respond for Channel {
+        fn respond(self: Box<Self>, result: Result<InferResponse>) {
+            self.0.send(result).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_dropped_responder_answers_once() {
+        let (sender, receiver) = mpsc::channel();
+        drop(Responder::new(Channel(sender.clone())));
+        assert_eq!(receiver.try_recv().unwrap().unwrap_err().code(), crate::ErrorCode::Internal);
+        Responder::new(Channel(sender)).respond(Ok(InferResponse::default()));
+        assert!(receiver.recv().unwrap().is_ok());
+        assert!(receiver.recv().is_err(), "one answer, not two");
+    }
+}

@@ -1,0 +1,365 @@
+//! `InferRequest` + `ModelConfig` → [`ValidRequest`]. Schedulers and backends accept only that.
+//!
+//! Order of checks and texts are Triton's (`infer_request.cc`, `Normalize`). Inputs are looked at in
+//! the order of their names, as Triton keeps them in a map.
+
+use std::collections::HashSet;
+
+use bytes::Bytes;
+
+use crate::config::InputConfig;
+use crate::shape::Dims;
+use crate::string_tensor::{self, Malformed};
+use crate::{DataType, Error, InferRequest, InputTensor, ModelConfig, Parameters, Result, Sequence, Shape, shape};
+
+/// A request that fits its model.
+#[derive(Debug)]
+pub struct ValidRequest {
+    id: String,
+    inputs: Vec<ValidInput>,
+    /// Indices into the config's outputs; `None` means all.
+    outputs: Option<Vec<usize>>,
+    batch_size: u32,
+    priority: u64,
+    timeout_us: u64,
+    sequence: Sequence,
+    parameters: Parameters,
+}
+
+/// One input that fits its model.
+#[derive(Debug)]
+pub struct ValidInput {
+    /// Position in the config's inputs.
+    pub index: usize,
+    /// Shape that the model wants: reshaped, with the batch dimension if the model batches.
+    pub shape: Shape,
+    pub data: Bytes,
+}
+
+impl ValidRequest {
+    /// Checks `request` against `config`.
+    ///
+    /// # Errors
+    /// `InvalidArg` with Triton's text for the first thing that does not fit.
+    pub fn new(request: InferRequest, config: &ModelConfig) -> Result<Self> {
+        let InferRequest { id, mut inputs, outputs, priority, timeout_us, sequence, parameters } = request;
+        let check = Check { config, id: &id };
+        check.no_duplicates("input", inputs.iter().map(|i| i.name.as_str()))?;
+        check.no_duplicates("output", outputs.iter().map(String::as_str))?;
+        let outputs = check.outputs(&outputs)?;
+        check.input_count(&inputs)?;
+        if inputs.len() > 1 {
+            inputs.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        }
+        let batch_size = check.batch_size(&inputs)?;
+        let mut inputs = inputs.into_iter().map(|i| check.input(i)).collect::<Result<Vec<_>>>()?;
+        inputs.sort_unstable_by_key(|i| i.index);
+        Ok(Self { id, inputs, outputs, batch_size, priority, timeout_us, sequence, parameters })
+    }
+
+    /// The client's id; may be empty.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Inputs in the order of the config.
+    pub fn inputs(&self) -> &[ValidInput] {
+        &self.inputs
+    }
+
+    /// The input at `index` of the config, if the request has it.
+    pub fn input(&self, index: usize) -> Option<&ValidInput> {
+        match self.inputs.get(index) {
+            Some(input) if input.index == index => Some(input),
+            _ => self.inputs.iter().find(|i| i.index == index), // an optional input before it is absent
+        }
+    }
+
+    /// Whether the output at `index` of the config was asked for.
+    pub fn wants(&self, index: usize) -> bool {
+        self.outputs.as_ref().is_none_or(|wanted| wanted.contains(&index))
+    }
+
+    /// Rows of the request; 0 for a model that does not batch.
+    pub fn batch_size(&self) -> u32 {
+        self.batch_size
+    }
+
+    /// What the request counts in `nv_inference_count`: its rows, at least 1.
+    pub fn inference_count(&self) -> usize {
+        self.batch_size.max(1) as usize
+    }
+
+    /// Priority level asked for; 0 means the model's default.
+    pub fn priority(&self) -> u64 {
+        self.priority
+    }
+
+    /// Queue time-out asked for, in microseconds; 0 means none.
+    pub fn timeout_us(&self) -> u64 {
+        self.timeout_us
+    }
+
+    /// Sequence the request belongs to.
+    pub fn sequence(&self) -> &Sequence {
+        &self.sequence
+    }
+
+    /// Custom parameters.
+    pub fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+}
+
+/// `[request id: x] `, Triton's prefix of messages about one request.
+pub(crate) fn request_prefix(id: &str) -> String {
+    format!("[request id: {}] ", if id.is_empty() { "<id_unknown>" } else { id })
+}
+
+struct Check<'a> {
+    config: &'a ModelConfig,
+    id: &'a str,
+}
+
+impl Check<'_> {
+    /// An `InvalidArg` with the request's id in front.
+    fn refuse(&self, message: impl std::fmt::Display) -> Error {
+        Error::invalid_arg(format!("{}{message}", request_prefix(self.id)))
+    }
+
+    fn model(&self) -> &str {
+        &self.config.name
+    }
+
+    fn no_duplicates<'n>(&self, what: &str, names: impl ExactSizeIterator<Item = &'n str>) -> Result<()> {
+        if names.len() < 2 {
+            return Ok(());
+        }
+        let mut seen = HashSet::with_capacity(names.len());
+        for name in names {
+            if !seen.insert(name) {
+                return Err(self.refuse(format_args!("{what} '{name}' already exists in request")));
+            }
+        }
+        Ok(())
+    }
+
+    fn outputs(&self, names: &[String]) -> Result<Option<Vec<usize>>> {
+        if names.is_empty() {
+            return Ok(None);
+        }
+        let index = |name: &String| {
+            self.config.output_index(name).ok_or_else(|| {
+                Error::invalid_arg(format!("unexpected inference output '{name}' for model '{}'", self.model()))
+            })
+        };
+        names.iter().map(index).collect::<Result<_>>().map(Some)
+    }
+
+    fn input_count(&self, inputs: &[InputTensor]) -> Result<()> {
+        let most = self.config.inputs.len();
+        let required = self.config.inputs.iter().filter(|i| !i.optional).count();
+        if (required..=most).contains(&inputs.len()) {
+            return Ok(());
+        }
+        let mut given: Vec<&str> = inputs.iter().map(|i| i.name.as_str()).collect();
+        given.sort_unstable();
+        let missing = self.config.inputs.iter().map(|i| (&*i.name, i.optional));
+        let missing = missing.filter(|(name, optional)| !optional && !given.contains(name)).map(|(name, _)| name);
+        let missing: Vec<&str> = missing.collect();
+        let expected = if required == most {
+            format!("expected {most} inputs")
+        } else {
+            format!("expected number of inputs between {required} and {most}")
+        };
+        Err(self.refuse(format_args!(
+            "{expected} but got {} inputs for model '{}'. Got input(s) {}, but missing required input(s) {}. \
+             Please provide all required input(s).",
+            inputs.len(),
+            self.model(),
+            quoted_list(&given),
+            // Triton cuts the last character of the list before it closes it, which here is the bracket.
+            if missing.is_empty() { "]".into() } else { quoted_list(&missing) },
+        )))
+    }
+
+    fn input_config(&self, name: &str) -> Result<(usize, &InputConfig)> {
+        let index = self.config.input_index(name).ok_or_else(|| {
+            Error::invalid_arg(format!("unexpected inference input '{name}' for model '{}'", self.model()))
+        })?;
+        Ok((index, &self.config.inputs[index]))
+    }
+
+    fn batch_size(&self, inputs: &[InputTensor]) -> Result<u32> {
+        let mut batch_size = 0;
+        for input in inputs {
+            self.input_config(&input.name)?;
+            if !self.config.batches() {
+                continue;
+            }
+            let Some(&rows) = input.shape.first() else {
+                return Err(self.refuse(format_args!(
+                    "input '{}' has no shape but model requires batch dimension for '{}'",
+                    input.name,
+                    self.model()
+                )));
+            };
+            if batch_size == 0 {
+                batch_size = rows; // a batch of 0 counts as "not set yet", as in Triton
+            } else if rows != batch_size {
+                return Err(self.refuse(format_args!(
+                    "input '{}' batch size does not match other inputs for '{}'",
+                    input.name,
+                    self.model()
+                )));
+            }
+        }
+        let most = self.config.max_batch_size;
+        u32::try_from(batch_size).ok().filter(|size| *size <= most || !self.config.batches()).ok_or_else(|| {
+            self.refuse(format_args!("inference request batch-size must be <= {most} for '{}'", self.model()))
+        })
+    }
+
+    fn input(&self, input: InputTensor) -> Result<ValidInput> {
+        let (index, config) = self.input_config(&input.name)?;
+        if input.datatype != config.datatype {
+            return Err(self.refuse(format_args!(
+                "inference input '{}' data-type is '{}', but model '{}' expects '{}'",
+                input.name,
+                input.datatype,
+                self.model(),
+                config.datatype
+            )));
+        }
+        let shape = self.model_shape(&input, config)?;
+        self.data(&input, &shape)?;
+        Ok(ValidInput { index, shape, data: input.data })
+    }
+
+    /// The shape that the model wants for `input`.
+    fn model_shape(&self, input: &InputTensor, config: &InputConfig) -> Result<Shape> {
+        let batch_dims = usize::from(self.config.batches());
+        let (batch, dims) = input.shape.split_at(batch_dims.min(input.shape.len()));
+        if dims.len() == config.dims.len() && dims.contains(&-1) {
+            return Err(self.refuse(format_args!(
+                "All input dimensions should be specified for input '{}' for model '{}', got {}",
+                input.name,
+                self.model(),
+                Dims(&input.shape)
+            )));
+        }
+        if !shape::matches(&config.dims, dims) {
+            return Err(self.unexpected_shape(input, config));
+        }
+        let Some(reshape) = &config.reshape else { return Ok(input.shape.clone()) };
+        let mut variable = config.dims.iter().zip(dims).filter(|(c, _)| **c == -1).map(|(_, d)| *d);
+        let mut shape = Shape::from_slice(batch);
+        shape.extend(reshape.iter().map(|&dim| if dim == -1 { variable.next().unwrap_or(1) } else { dim }));
+        Ok(shape)
+    }
+
+    fn unexpected_shape(&self, input: &InputTensor, config: &InputConfig) -> Error {
+        let mut expected = Shape::new();
+        let mut note = "";
+        if self.config.batches() {
+            expected.push(-1);
+            note = "NOTE: Setting a non-zero max_batch_size in the model config requires a batch dimension to be \
+                    prepended to each input shape. If you want to specify the full shape including the batch dim \
+                    in your input dims config, try setting max_batch_size to zero. See the model configuration docs \
+                    for more info on max_batch_size.";
+        }
+        expected.extend_from_slice(&config.dims);
+        self.refuse(format_args!(
+            "unexpected shape for input '{}' for model '{}'. Expected {}, got {}. {note}",
+            input.name,
+            self.model(),
+            Dims(&expected),
+            Dims(&input.shape)
+        ))
+    }
+
+    fn data(&self, input: &InputTensor, shape: &Shape) -> Result<()> {
+        // Triton drops a batch dimension of 0 here, so that `[0,16]` expects 16 elements and is refused.
+        let dims = if self.config.batches() && shape[0] == 0 { &shape[1..] } else { &shape[..] };
+        let too_large = || {
+            self.refuse(format_args!(
+                "input '{}' for model '{}' has a shape {} whose byte size overflows",
+                input.name,
+                self.model(),
+                Dims(&input.shape)
+            ))
+        };
+        if input.datatype == DataType::Bytes {
+            self.strings(input, shape::element_count(dims).ok_or_else(too_large)?)?;
+        } else {
+            let expected = shape::byte_size(input.datatype, dims).ok_or_else(too_large)?;
+            if input.data.len() != expected {
+                return Err(self.refuse(format_args!(
+                    "input byte size mismatch for input '{}' for model '{}'. Expected {expected}, got {}",
+                    input.name,
+                    self.model(),
+                    input.data.len()
+                )));
+            }
+        }
+        if dims.len() < shape.len() {
+            // Triton lets an all-empty `[0,0]` through and never answers it.
+            return Err(self.refuse(format_args!(
+                "inference request batch-size must be >= 1 for '{}', input '{}' has shape {}",
+                self.model(),
+                input.name,
+                Dims(&input.shape)
+            )));
+        }
+        Ok(())
+    }
+
+    fn strings(&self, input: &InputTensor, expected: usize) -> Result<()> {
+        let InputTensor { name, data, .. } = input;
+        let model = self.model();
+        let mut count = 0;
+        let mut short = None;
+        for element in string_tensor::elements(data) {
+            match element {
+                Ok(_) => {}
+                Err(Malformed::Indicator { available }) => {
+                    return Err(self.refuse(format_args!(
+                        "incomplete string length indicator for inference input '{name}' for model '{model}', \
+                         expecting 4 bytes but only {available} bytes available. Please make sure the string \
+                         length indicator is in one buffer."
+                    )));
+                }
+                Err(Malformed::Data { expected, available }) => short = Some((expected, available)),
+            }
+            count += 1;
+            if count > expected {
+                return Err(self.refuse(format_args!(
+                    "unexpected number of string elements {count} for inference input '{name}' for model \
+                     '{model}', expecting {expected}"
+                )));
+            }
+        }
+        if count != expected {
+            return Err(self.refuse(format_args!(
+                "expected {expected} string elements for inference input '{name}' for model '{model}', got {count}"
+            )));
+        }
+        match short {
+            None => Ok(()),
+            // No prefix: in Triton this one is the backend's.
+            Some((expected, available)) => Err(Error::invalid_arg(format!(
+                "incomplete string data for inference input '{name}', expecting string of length {expected} but \
+                 only {available} bytes available"
+            ))),
+        }
+    }
+}
+
+fn quoted_list(names: &[&str]) -> String {
+    let quoted: Vec<String> = names.iter().map(|n| format!("'{n}'")).collect();
+    format!("[{}]", quoted.join(","))
+}
+
+#[cfg(test)]
+#[path = "validate_tests.rs"]
+mod tests;

@@ -1,0 +1,42 @@
+//! Batches: gathered and split as the requests were.
+
+use nereid_core::batch::{Batch, concat, split};
+use nereid_core::testing::{identity_config, identity_request};
+use nereid_core::{OutputTensor, Shape};
+
+#[test]
+fn gathers_and_splits_rows_of_each_request() {
+    let config = identity_config(8);
+    let requests = [(1, 1.0), (3, 2.0), (2, 3.0)].map(|(rows, value)| identity_request(&config, rows, value));
+    let requests: Vec<_> = requests.iter().collect();
+    let batch = Batch::new(&config, &requests);
+    assert_eq!(batch.size(), 6);
+    let mut buffer = Vec::new();
+    let gathered = concat(&batch, 0, &mut buffer).unwrap().unwrap();
+    assert_eq!(gathered.shape[..], [6, 1]);
+    let output = OutputTensor {
+        name: "OUTPUT0".into(),
+        datatype: config.outputs[0].datatype,
+        shape: gathered.shape,
+        data: bytes::Bytes::copy_from_slice(gathered.data),
+    };
+    let responses = split(&batch, vec![output.clone()]).unwrap();
+    for (response, request) in responses.iter().zip(&requests) {
+        assert_eq!(response.outputs[0].shape, request.inputs()[0].shape);
+        assert_eq!(response.outputs[0].data, request.inputs()[0].data);
+    }
+    let short = OutputTensor { data: output.data.slice(4..), ..output.clone() };
+    assert!(split(&batch, vec![short]).unwrap_err().message().contains("less data than its shape [6,1]"));
+    let wrong = OutputTensor { shape: Shape::from_slice(&[5, 1]), ..output };
+    assert!(split(&batch, vec![wrong]).unwrap_err().message().contains("expected a batch dimension of 6"));
+}
+
+#[test]
+fn a_batch_of_one_is_borrowed() {
+    let config = identity_config(0);
+    let request = identity_request(&config, 3, 1.0);
+    let (requests, mut buffer) = ([&request], Vec::new());
+    let batch = Batch::new(&config, &requests);
+    let gathered = concat(&batch, 0, &mut buffer).unwrap().unwrap();
+    assert_eq!(gathered.data.as_ptr(), request.inputs()[0].data.as_ptr());
+}
