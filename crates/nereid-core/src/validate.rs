@@ -62,6 +62,11 @@ impl ValidRequest {
         &self.id
     }
 
+    /// `[request id: x] `, Triton's prefix of messages about one request.
+    pub fn log_prefix(&self) -> String {
+        request_prefix(&self.id)
+    }
+
     /// Inputs in the order of the config.
     pub fn inputs(&self) -> &[ValidInput] {
         &self.inputs
@@ -111,8 +116,7 @@ impl ValidRequest {
     }
 }
 
-/// `[request id: x] `, Triton's prefix of messages about one request.
-pub(crate) fn request_prefix(id: &str) -> String {
+fn request_prefix(id: &str) -> String {
     format!("[request id: {}] ", if id.is_empty() { "<id_unknown>" } else { id })
 }
 

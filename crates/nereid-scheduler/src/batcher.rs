@@ -1,0 +1,128 @@
+//! Which requests run next, and when. Pure: a walk over the queue at a given `now`.
+//!
+//! The rule is Triton's (`dynamic_batch_scheduler.cc`, `GetDynamicBatch`): remember the largest
+//! preferred size that the walk hits; send it unless the oldest request has waited long enough for
+//! everything to go; wait only while more could still join.
+
+use nereid_core::config::{DynamicBatching, Scheduling};
+use nereid_core::{ModelConfig, Timestamp, ValidRequest};
+
+use crate::queue::Queue;
+
+/// What to do with the queue now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// Nothing waits.
+    Idle,
+    /// Run the first `requests` of the queue as one batch.
+    Run { requests: usize },
+    /// Look again at `until`, or earlier when `rows` rows wait.
+    Wait { until: Timestamp, rows: usize },
+}
+
+/// How a model's requests are joined.
+#[derive(Debug, Clone)]
+pub struct Batcher {
+    max_rows: usize,
+    /// Ascending; empty for the default scheduler.
+    preferred: Vec<usize>,
+    delay_us: u64,
+    /// Inputs may differ between requests, so that they must be compared before they are joined.
+    compare_inputs: bool,
+}
+
+impl Batcher {
+    /// The batcher that `config` describes.
+    pub fn new(config: &ModelConfig) -> Self {
+        let compare_inputs = config.inputs.iter().any(|i| i.optional || i.dims.contains(&-1));
+        match &config.scheduling {
+            Scheduling::Default => Self { max_rows: 0, preferred: Vec::new(), delay_us: 0, compare_inputs },
+            Scheduling::DynamicBatching(DynamicBatching { preferred_batch_sizes, max_queue_delay_us, .. }) => {
+                let mut preferred: Vec<usize> = preferred_batch_sizes.iter().map(|p| *p as usize).collect();
+                preferred.sort_unstable();
+                let max_rows = config.max_batch_size as usize;
+                Self { max_rows, preferred, delay_us: *max_queue_delay_us, compare_inputs }
+            }
+        }
+    }
+
+    /// Whether a batch may be held back for more requests to come.
+    pub fn waits(&self) -> bool {
+        self.delay_us > 0
+    }
+
+    /// Decides at `now`. Time-outs must have been applied to `queue` already.
+    pub fn decide(&self, queue: &Queue, now: Timestamp) -> Decision {
+        if self.max_rows <= 1 {
+            return if queue.is_empty() { Decision::Idle } else { Decision::Run { requests: 1 } };
+        }
+        let walk = self.walk(queue);
+        let Some(oldest) = walk.oldest else { return Decision::Idle };
+        let due = oldest.plus_us(self.delay_us);
+        let delay_exceeded = self.waits() && now >= due;
+        match walk.marked {
+            Some(requests) if !delay_exceeded => Decision::Run { requests },
+            _ if walk.full || walk.rows >= self.largest_preferred() || delay_exceeded || !self.waits() => {
+                Decision::Run { requests: walk.requests }
+            }
+            _ => {
+                let until = queue.next_deadline().map_or(due, |deadline| due.min(deadline.plus_us(1)));
+                let next = self.preferred.iter().find(|p| **p > walk.rows);
+                Decision::Wait { until, rows: next.copied().unwrap_or(self.max_rows) }
+            }
+        }
+    }
+
+    fn largest_preferred(&self) -> usize {
+        self.preferred.last().copied().unwrap_or(0)
+    }
+
+    fn walk(&self, queue: &Queue) -> Walk {
+        let mut walk = Walk::default();
+        let mut first: Option<&ValidRequest> = None;
+        for entry in queue.iter() {
+            let rows = walk.rows + entry.rows();
+            match first {
+                None => first = Some(&entry.request),
+                Some(first) => {
+                    if rows > self.largest_preferred() && walk.marked.is_none() {
+                        walk.marked = Some(walk.requests);
+                    }
+                    if rows > self.max_rows || (self.compare_inputs && !joinable(first, &entry.request)) {
+                        walk.full = true;
+                        break;
+                    }
+                }
+            }
+            walk.rows = rows;
+            walk.requests += 1;
+            walk.oldest = Some(walk.oldest.map_or(entry.enqueued, |t| t.min(entry.enqueued)));
+            if self.preferred.binary_search(&rows).is_ok() {
+                walk.marked = Some(walk.requests);
+            }
+        }
+        walk
+    }
+}
+
+/// What a walk over the queue found.
+#[derive(Debug, Default)]
+struct Walk {
+    requests: usize,
+    rows: usize,
+    /// Requests up to the best preferred size.
+    marked: Option<usize>,
+    /// The next request cannot join.
+    full: bool,
+    oldest: Option<Timestamp>,
+}
+
+/// Whether two requests have the same inputs in the same shapes, but for the batch dimension.
+fn joinable(a: &ValidRequest, b: &ValidRequest) -> bool {
+    a.inputs().len() == b.inputs().len()
+        && a.inputs().iter().zip(b.inputs()).all(|(a, b)| a.index == b.index && a.shape[1..] == b.shape[1..])
+}
+
+#[cfg(test)]
+#[path = "batcher_tests.rs"]
+mod tests;

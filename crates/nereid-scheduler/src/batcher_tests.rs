@@ -1,0 +1,117 @@
+//! Batching decisions on a paused clock, each a row of (preferred, delay, queue, now) → decision.
+
+use nereid_core::testing::{identity_config, identity_request};
+use nereid_core::{InferResponse, Respond, Responder, Result};
+
+use super::*;
+use crate::queue::Entry;
+
+struct Nobody;
+
+impl Respond for Nobody {
+    fn respond(self: Box<Self>, _: Result<InferResponse>) {}
+}
+
+fn at(us: u64) -> Timestamp {
+    Timestamp::from_ns(us * 1000)
+}
+
+fn config(preferred: &[u32], delay_us: u64) -> ModelConfig {
+    ModelConfig {
+        scheduling: Scheduling::DynamicBatching(DynamicBatching {
+            preferred_batch_sizes: preferred.to_vec(),
+            max_queue_delay_us: delay_us,
+            ..Default::default()
+        }),
+        ..identity_config(8)
+    }
+}
+
+/// A queue of requests of the given rows, the i-th enqueued at i µs.
+fn queue(config: &ModelConfig, rows: &[u32]) -> Queue {
+    let mut queue = Queue::unlimited();
+    for (i, rows) in rows.iter().enumerate() {
+        let request = identity_request(config, *rows, 0.0);
+        queue.push(Entry::new(request, Responder::new(Nobody), at(i as u64))).unwrap();
+    }
+    queue
+}
+
+#[track_caller]
+fn check(preferred: &[u32], delay_us: u64, rows: &[u32], now_us: u64, expected: Decision) {
+    let config = config(preferred, delay_us);
+    let decision = Batcher::new(&config).decide(&queue(&config, rows), at(now_us));
+    assert_eq!(decision, expected, "preferred {preferred:?}, delay {delay_us}, rows {rows:?}, now {now_us}");
+}
+
+fn run(requests: usize) -> Decision {
+    Decision::Run { requests }
+}
+
+#[test]
+fn without_delay_everything_goes_up_to_the_best_preferred_size() {
+    check(&[8], 0, &[], 0, Decision::Idle);
+    check(&[8], 0, &[1], 0, run(1));
+    check(&[8], 0, &[1; 5], 0, run(5));
+    check(&[8], 0, &[1; 20], 0, run(8));
+    check(&[4, 8], 0, &[1; 6], 0, run(4));
+    check(&[4, 8], 0, &[1; 9], 0, run(8));
+    check(&[4], 0, &[1; 3], 0, run(3));
+    check(&[4], 0, &[3, 3], 0, run(1)); // would pass the largest preferred size: marked before
+    check(&[4], 0, &[5], 0, run(1)); // larger than every preferred size: runs as it is
+    check(&[8], 0, &[5, 5], 0, run(1)); // cannot share a batch of 8
+}
+
+#[test]
+fn with_delay_a_batch_waits_until_it_is_due_full_or_preferred() {
+    check(&[4, 8], 100, &[1; 3], 50, Decision::Wait { until: at(100), rows: 4 });
+    check(&[4, 8], 100, &[1; 4], 50, run(4));
+    check(&[4, 8], 100, &[1; 5], 50, run(4));
+    check(&[4, 8], 100, &[1; 5], 100, run(5)); // the delay has passed: everything goes
+    check(&[4, 8], 100, &[1; 3], 100, run(3));
+    check(&[4], 100, &[3, 3], 50, run(1));
+    check(&[8], 100, &[7, 5], 50, run(1)); // the next one cannot join
+    check(&[8], 100, &[7], 50, Decision::Wait { until: at(100), rows: 8 });
+    check(&[4], 100, &[5], 50, run(1)); // nothing preferred can be reached any more
+}
+
+#[test]
+fn different_shapes_do_not_share_a_batch() {
+    let config = config(&[8], 1000);
+    let mut queue = queue(&config, &[1, 1]);
+    let wide = nereid_core::InferRequest {
+        inputs: vec![nereid_core::InputTensor {
+            name: "INPUT0".into(),
+            datatype: nereid_core::DataType::Fp32,
+            shape: nereid_core::Shape::from_slice(&[1, 2]),
+            data: bytes_of(8),
+        }],
+        ..Default::default()
+    };
+    let wide = ValidRequest::new(wide, &config).unwrap();
+    queue.push(Entry::new(wide, Responder::new(Nobody), at(2))).unwrap();
+    assert_eq!(Batcher::new(&config).decide(&queue, at(3)), run(2), "sent at once: it cannot grow");
+}
+
+fn bytes_of(len: usize) -> bytes::Bytes {
+    bytes::Bytes::from(vec![0; len])
+}
+
+#[test]
+fn the_default_scheduler_and_models_that_do_not_batch_run_one_by_one() {
+    let default = identity_config(8);
+    assert_eq!(Batcher::new(&default).decide(&queue(&default, &[1, 1]), at(0)), run(1));
+    assert_eq!(Batcher::new(&default).decide(&queue(&default, &[]), at(0)), Decision::Idle);
+    let unbatched = ModelConfig { max_batch_size: 0, ..config(&[4], 100) };
+    assert_eq!(Batcher::new(&unbatched).decide(&queue(&unbatched, &[1, 1]), at(0)), run(1));
+}
+
+#[test]
+fn a_wait_ends_at_a_timeout_that_comes_first() {
+    let mut config = config(&[8], 1000);
+    let Scheduling::DynamicBatching(batching) = &mut config.scheduling else { unreachable!() };
+    batching.default_queue_policy.default_timeout_us = 300;
+    let mut queue = Queue::new(batching);
+    queue.push(Entry::new(identity_request(&config, 1, 0.0), Responder::new(Nobody), at(0))).unwrap();
+    assert_eq!(Batcher::new(&config).decide(&queue, at(10)), Decision::Wait { until: at(301), rows: 8 });
+}

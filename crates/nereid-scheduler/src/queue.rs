@@ -1,0 +1,223 @@
+//! Requests of one model that wait: priority levels, capacity, time-outs. Pure; `now` is an argument.
+//!
+//! Semantics are Triton's (`scheduler_utils.cc`): level 1 is the highest, a time-out either rejects a
+//! request or puts it behind all others of its level.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use nereid_core::config::{DynamicBatching, QueuePolicy, TimeoutAction};
+use nereid_core::{Responder, Timestamp, ValidRequest};
+
+/// A request, its way back, and since when it waits.
+#[derive(Debug)]
+pub struct Entry {
+    pub request: ValidRequest,
+    pub responder: Responder,
+    pub enqueued: Timestamp,
+    deadline: Option<Timestamp>,
+}
+
+impl Entry {
+    /// A request that arrives at `enqueued`.
+    pub fn new(request: ValidRequest, responder: Responder, enqueued: Timestamp) -> Self {
+        Self { request, responder, enqueued, deadline: None }
+    }
+
+    /// Rows that this request adds to a batch, at least 1.
+    pub fn rows(&self) -> usize {
+        self.request.inference_count()
+    }
+}
+
+/// The queue of one model.
+#[derive(Debug)]
+pub struct Queue {
+    policies: Policies,
+    /// Levels in use, highest priority first.
+    levels: BTreeMap<u64, Level>,
+    len: usize,
+    rows: usize,
+    /// No entry times out before this; may be early, never late.
+    earliest_deadline: Option<Timestamp>,
+}
+
+#[derive(Debug, Default)]
+struct Policies {
+    levels: u64,
+    default_level: u64,
+    default: QueuePolicy,
+    by_level: BTreeMap<u64, QueuePolicy>,
+}
+
+#[derive(Debug, Default)]
+struct Level {
+    waiting: VecDeque<Entry>,
+    /// Timed out under [`TimeoutAction::Delay`]; served after `waiting`.
+    delayed: VecDeque<Entry>,
+}
+
+impl Level {
+    fn len(&self) -> usize {
+        self.waiting.len() + self.delayed.len()
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.waiting.iter().chain(&self.delayed)
+    }
+
+    fn pop(&mut self) -> Option<Entry> {
+        self.waiting.pop_front().or_else(|| self.delayed.pop_front())
+    }
+}
+
+impl Queue {
+    /// A queue without levels, limits or time-outs: the default scheduler's.
+    pub fn unlimited() -> Self {
+        Self::with(Policies::default())
+    }
+
+    /// The queue that `config` describes.
+    pub fn new(config: &DynamicBatching) -> Self {
+        Self::with(Policies {
+            levels: config.priority_levels,
+            default_level: config.default_priority_level,
+            default: config.default_queue_policy,
+            by_level: config.priority_queue_policies.clone(),
+        })
+    }
+
+    fn with(policies: Policies) -> Self {
+        Self { policies, levels: BTreeMap::new(), len: 0, rows: 0, earliest_deadline: None }
+    }
+
+    /// Whether any request can time out here.
+    pub fn has_timeouts(&self) -> bool {
+        let times_out = |policy: &QueuePolicy| policy.default_timeout_us > 0;
+        times_out(&self.policies.default) || self.policies.by_level.values().any(times_out)
+    }
+
+    /// Requests that wait.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Rows that wait, over all requests.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Adds `entry` at the end of its priority level.
+    ///
+    /// # Errors
+    /// Gives the entry back when its level already holds as many as its policy allows.
+    pub fn push(&mut self, mut entry: Entry) -> Result<(), Box<Entry>> {
+        let level = self.policies.level(entry.request.priority());
+        let policy = self.policies.policy(level);
+        let slot = self.levels.entry(level).or_default();
+        if policy.max_queue_size != 0 && slot.len() >= policy.max_queue_size as usize {
+            return Err(Box::new(entry));
+        }
+        entry.deadline = policy.deadline(&entry);
+        self.earliest_deadline = [self.earliest_deadline, entry.deadline].into_iter().flatten().min();
+        self.len += 1;
+        self.rows += entry.rows();
+        slot.waiting.push_back(entry);
+        Ok(())
+    }
+
+    /// Applies time-outs at `now`: delayed requests move behind the others, rejected ones come back.
+    pub fn expire(&mut self, now: Timestamp) -> Vec<Entry> {
+        let mut rejected = Vec::new();
+        if self.earliest_deadline.is_none_or(|deadline| now <= deadline) {
+            return rejected;
+        }
+        let mut earliest = None;
+        for (number, level) in &mut self.levels {
+            let action = self.policies.policy(*number).timeout_action;
+            for mut entry in std::mem::take(&mut level.waiting) {
+                match entry.deadline {
+                    Some(deadline) if now > deadline => match action {
+                        TimeoutAction::Reject => rejected.push(entry),
+                        TimeoutAction::Delay => {
+                            entry.deadline = None;
+                            level.delayed.push_back(entry);
+                        }
+                    },
+                    deadline => {
+                        earliest = [earliest, deadline].into_iter().flatten().min();
+                        level.waiting.push_back(entry);
+                    }
+                }
+            }
+        }
+        self.earliest_deadline = earliest;
+        self.forget(&rejected);
+        rejected
+    }
+
+    /// No request times out before this moment; `None` when none does.
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        self.earliest_deadline
+    }
+
+    /// The requests in the order in which they will be served.
+    pub fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.levels.values().flat_map(Level::iter)
+    }
+
+    /// Takes the first `count` requests.
+    pub fn take(&mut self, count: usize) -> Vec<Entry> {
+        let mut taken = Vec::with_capacity(count.min(self.len));
+        for level in self.levels.values_mut() {
+            while taken.len() < count {
+                let Some(entry) = level.pop() else { break };
+                taken.push(entry);
+            }
+        }
+        self.forget(&taken);
+        taken
+    }
+
+    fn forget(&mut self, gone: &[Entry]) {
+        self.len -= gone.len();
+        self.rows -= gone.iter().map(Entry::rows).sum::<usize>();
+        if self.len == 0 {
+            self.earliest_deadline = None;
+        }
+    }
+}
+
+impl Policies {
+    /// The level that a request of `priority` joins: its own, or the default where it has none.
+    fn level(&self, priority: u64) -> u64 {
+        if priority == 0 || priority > self.levels { self.default_level } else { priority }
+    }
+
+    fn policy(&self, level: u64) -> QueuePolicy {
+        self.by_level.get(&level).copied().unwrap_or(self.default)
+    }
+}
+
+/// Reading of a policy for one request.
+trait Deadline {
+    fn deadline(&self, entry: &Entry) -> Option<Timestamp>;
+}
+
+impl Deadline for QueuePolicy {
+    /// A client's own time-out counts only if it is allowed and shorter than the default one.
+    fn deadline(&self, entry: &Entry) -> Option<Timestamp> {
+        let asked = entry.request.timeout_us();
+        let overrides = self.allow_timeout_override && asked != 0 && asked < self.default_timeout_us;
+        let timeout_us = if overrides { asked } else { self.default_timeout_us };
+        (timeout_us != 0).then(|| entry.enqueued.plus_us(timeout_us))
+    }
+}
+
+#[cfg(test)]
+#[path = "queue_tests.rs"]
+mod tests;

@@ -1,0 +1,123 @@
+//! Queue rules on a paused clock.
+
+use nereid_core::testing::{identity_config, identity_request};
+use nereid_core::{InferResponse, Respond, Result};
+
+use super::*;
+
+struct Nobody;
+
+impl Respond for Nobody {
+    fn respond(self: Box<Self>, _: Result<InferResponse>) {}
+}
+
+fn at(us: u64) -> Timestamp {
+    Timestamp::from_ns(us * 1000)
+}
+
+/// An entry of one row whose value is `tag`.
+fn entry(tag: f32, priority: u64, timeout_us: u64, now: Timestamp) -> Entry {
+    let config = identity_config(8);
+    let request = nereid_core::InferRequest {
+        inputs: identity_request(&config, 1, tag)
+            .inputs()
+            .iter()
+            .map(|i| nereid_core::InputTensor {
+                name: "INPUT0".into(),
+                datatype: nereid_core::DataType::Fp32,
+                shape: i.shape.clone(),
+                data: i.data.clone(),
+            })
+            .collect(),
+        priority,
+        timeout_us,
+        ..Default::default()
+    };
+    Entry::new(ValidRequest::new(request, &config).unwrap(), Responder::new(Nobody), now)
+}
+
+fn tag(entry: &Entry) -> f32 {
+    f32::from_le_bytes(entry.request.inputs()[0].data[..].try_into().unwrap())
+}
+
+fn tags<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Vec<f32> {
+    entries.into_iter().map(tag).collect()
+}
+
+fn policy(action: TimeoutAction, timeout_us: u64) -> QueuePolicy {
+    QueuePolicy { timeout_action: action, default_timeout_us: timeout_us, ..Default::default() }
+}
+
+#[test]
+fn levels_are_served_in_order_and_unknown_ones_mean_the_default() {
+    let config = DynamicBatching { priority_levels: 3, default_priority_level: 2, ..Default::default() };
+    let mut queue = Queue::new(&config);
+    for (tag, priority) in [(1.0, 3), (2.0, 0), (3.0, 1), (4.0, 9), (5.0, 1)] {
+        queue.push(entry(tag, priority, 0, at(0))).unwrap();
+    }
+    assert_eq!(tags(queue.iter()), [3.0, 5.0, 2.0, 4.0, 1.0]);
+    assert_eq!(tags(&queue.take(3)), [3.0, 5.0, 2.0]);
+    assert_eq!((queue.len(), queue.rows()), (2, 2));
+}
+
+#[test]
+fn a_full_level_refuses_and_others_do_not() {
+    let config = DynamicBatching {
+        priority_levels: 2,
+        default_priority_level: 1,
+        priority_queue_policies: [(2, QueuePolicy { max_queue_size: 1, ..Default::default() })].into(),
+        ..Default::default()
+    };
+    let mut queue = Queue::new(&config);
+    queue.push(entry(1.0, 2, 0, at(0))).unwrap();
+    assert_eq!(tag(&queue.push(entry(2.0, 2, 0, at(0))).unwrap_err()), 2.0);
+    queue.push(entry(3.0, 1, 0, at(0))).unwrap();
+    assert_eq!(queue.len(), 2);
+}
+
+#[test]
+fn rejecting_takes_what_timed_out_and_nothing_else() {
+    let config =
+        DynamicBatching { default_queue_policy: policy(TimeoutAction::Reject, 100), ..Default::default() };
+    let mut queue = Queue::new(&config);
+    for (tag, now) in [(1.0, 0), (2.0, 50)] {
+        queue.push(entry(tag, 0, 0, at(now))).unwrap();
+    }
+    assert_eq!(queue.next_deadline(), Some(at(100)));
+    assert!(queue.expire(at(100)).is_empty(), "a time-out passes after its moment, not at it");
+    assert_eq!(tags(&queue.expire(at(101))), [1.0]);
+    assert_eq!((queue.len(), queue.next_deadline()), (1, Some(at(150))));
+    assert_eq!(tags(&queue.expire(at(1000))), [2.0]);
+    assert!(queue.is_empty() && queue.next_deadline().is_none());
+}
+
+#[test]
+fn delaying_puts_behind_all_others_of_the_level_only_once() {
+    let config =
+        DynamicBatching { default_queue_policy: policy(TimeoutAction::Delay, 100), ..Default::default() };
+    let mut queue = Queue::new(&config);
+    queue.push(entry(1.0, 0, 0, at(0))).unwrap();
+    queue.push(entry(2.0, 0, 0, at(90))).unwrap();
+    assert!(queue.expire(at(101)).is_empty());
+    queue.push(entry(3.0, 0, 0, at(102))).unwrap();
+    assert_eq!(tags(queue.iter()), [2.0, 3.0, 1.0]);
+    assert!(queue.expire(at(10_000)).is_empty());
+    assert_eq!(tags(&queue.take(9)), [1.0, 2.0, 3.0]);
+}
+
+#[test]
+fn a_client_may_only_shorten_a_timeout_and_only_if_allowed() {
+    for (allowed, default_us, asked_us, expected) in [
+        (true, 100, 10, Some(at(10))),
+        (true, 100, 1000, Some(at(100))),
+        (true, 0, 10, None), // a default of 0 can never be lowered
+        (true, 100, 0, Some(at(100))),
+        (false, 100, 10, Some(at(100))),
+    ] {
+        let policy =
+            QueuePolicy { allow_timeout_override: allowed, ..policy(TimeoutAction::Reject, default_us) };
+        let mut queue = Queue::new(&DynamicBatching { default_queue_policy: policy, ..Default::default() });
+        queue.push(entry(1.0, 0, asked_us, at(0))).unwrap();
+        assert_eq!(queue.next_deadline(), expected, "allowed {allowed}, default {default_us}, asked {asked_us}");
+    }
+}

@@ -1,0 +1,203 @@
+//! What one version of a model has done, counted once per batch and shown twice: by the v2 statistics
+//! endpoint and by the metrics port. Counting rules are Triton's (`infer_stats.cc`, triton.md 5.6).
+
+use std::collections::BTreeMap;
+
+use nereid_core::{Timestamp, unix_ms};
+use parking_lot::Mutex;
+
+/// Why a request failed after it was accepted; the `reason` label of `nv_inference_request_failure`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailureReason {
+    /// Timed out in the queue.
+    Rejected,
+    /// Nobody waited for the answer any more.
+    Canceled,
+    /// The model failed.
+    Backend,
+    /// Anything else.
+    Other,
+}
+
+impl FailureReason {
+    /// Every reason, in the order of [`Counts::failures`].
+    pub const ALL: [Self; 4] = [Self::Rejected, Self::Canceled, Self::Backend, Self::Other];
+
+    /// The label's value.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Rejected => "REJECTED",
+            Self::Canceled => "CANCELED",
+            Self::Backend => "BACKEND",
+            Self::Other => "OTHER",
+        }
+    }
+}
+
+/// How often, and how long in total.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Duration {
+    pub count: u64,
+    /// Exact sum, for the statistics endpoint.
+    pub ns: u64,
+    /// Sum of single durations truncated to microseconds, as Triton's metrics count.
+    pub us: u64,
+}
+
+impl Duration {
+    fn add(&mut self, ns: u64) {
+        self.count += 1;
+        self.ns += ns;
+        self.us += ns / 1000;
+    }
+}
+
+/// Durations of the executions of one batch size.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct BatchCounts {
+    pub compute_input: Duration,
+    pub compute_infer: Duration,
+    pub compute_output: Duration,
+}
+
+/// Upper bounds of [`Histogram`] buckets, in microseconds.
+pub const BUCKETS_US: [u64; 17] = [
+    50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000,
+    5_000_000, 10_000_000,
+];
+
+/// A latency histogram.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Histogram {
+    /// Observations at or below each bound of [`BUCKETS_US`] and above the one before; the last is the rest.
+    pub buckets: [u64; BUCKETS_US.len() + 1],
+    pub count: u64,
+    pub sum_ns: u64,
+}
+
+impl Histogram {
+    fn observe(&mut self, ns: u64) {
+        self.buckets[BUCKETS_US.partition_point(|bound| bound * 1000 < ns)] += 1;
+        self.count += 1;
+        self.sum_ns += ns;
+    }
+}
+
+/// All counters at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct Counts {
+    /// Rows of successful requests; a request of a model that does not batch counts 1.
+    pub inference_count: u64,
+    /// Executions in which at least one request succeeded.
+    pub execution_count: u64,
+    /// Milliseconds since the epoch of the last execution; 0 before the first.
+    pub last_inference_ms: u64,
+    pub success: Duration,
+    pub fail: Duration,
+    pub queue: Duration,
+    pub compute_input: Duration,
+    pub compute_infer: Duration,
+    pub compute_output: Duration,
+    /// By batch size.
+    pub batches: BTreeMap<usize, BatchCounts>,
+    /// In the order of [`FailureReason::ALL`].
+    pub failures: [u64; FailureReason::ALL.len()],
+    pub request_histogram: Histogram,
+    pub queue_histogram: Histogram,
+    pub compute_histogram: Histogram,
+}
+
+/// When the steps of one execution ended.
+#[derive(Debug, Clone, Copy)]
+pub struct ExecutionTimes {
+    pub compute_start: Timestamp,
+    pub inputs_ready: Timestamp,
+    pub compute_done: Timestamp,
+    pub end: Timestamp,
+}
+
+/// Counters of one version of a model.
+#[derive(Debug, Default)]
+pub struct Statistics(Mutex<Counts>);
+
+impl Statistics {
+    /// Counts one successful execution of `rows` rows; `requests` gives (enqueued at, rows) of each.
+    pub fn record_success(
+        &self,
+        rows: usize,
+        requests: impl Iterator<Item = (Timestamp, usize)>,
+        times: &ExecutionTimes,
+    ) {
+        let input_ns = times.inputs_ready.ns_since(times.compute_start);
+        let infer_ns = times.compute_done.ns_since(times.inputs_ready);
+        let output_ns = times.end.ns_since(times.compute_done);
+        let mut guard = self.0.lock();
+        let counts = &mut *guard;
+        for (enqueued, request_rows) in requests {
+            let queue_ns = times.compute_start.ns_since(enqueued);
+            let request_ns = times.end.ns_since(enqueued);
+            counts.inference_count += request_rows as u64;
+            counts.success.add(request_ns);
+            counts.queue.add(queue_ns);
+            counts.compute_input.add(input_ns);
+            counts.compute_infer.add(infer_ns);
+            counts.compute_output.add(output_ns);
+            counts.request_histogram.observe(request_ns);
+            counts.queue_histogram.observe(queue_ns);
+            counts.compute_histogram.observe(times.end.ns_since(times.compute_start));
+        }
+        counts.execution_count += 1;
+        counts.last_inference_ms = unix_ms();
+        let batch = counts.batches.entry(rows).or_default();
+        batch.compute_input.add(input_ns);
+        batch.compute_infer.add(infer_ns);
+        batch.compute_output.add(output_ns);
+    }
+
+    /// Counts a request that failed `elapsed_ns` after it was accepted.
+    pub fn record_failure(&self, reason: FailureReason, elapsed_ns: u64) {
+        let mut counts = self.0.lock();
+        counts.fail.add(elapsed_ns);
+        counts.failures[reason as usize] += 1;
+    }
+
+    /// A consistent copy of all counters.
+    pub fn snapshot(&self) -> Counts {
+        self.0.lock().clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_counts_once_and_its_requests_each() {
+        let at = |us: u64| Timestamp::from_ns(us * 1000);
+        let statistics = Statistics::default();
+        let times =
+            ExecutionTimes { compute_start: at(10), inputs_ready: at(11), compute_done: at(15), end: at(18) };
+        statistics.record_success(8, [(at(0), 3), (at(4), 5)].into_iter(), &times);
+        statistics.record_failure(FailureReason::Backend, 1_999);
+        let counts = statistics.snapshot();
+        assert_eq!((counts.inference_count, counts.execution_count), (8, 1));
+        assert_eq!(counts.success, Duration { count: 2, ns: 32_000, us: 32 });
+        assert_eq!(counts.queue, Duration { count: 2, ns: 16_000, us: 16 });
+        assert_eq!(counts.compute_infer, Duration { count: 2, ns: 8_000, us: 8 });
+        assert_eq!(counts.batches[&8].compute_output, Duration { count: 1, ns: 3_000, us: 3 });
+        assert_eq!(counts.fail, Duration { count: 1, ns: 1_999, us: 1 });
+        assert_eq!(counts.failures, [0, 0, 1, 0]);
+        assert_eq!(counts.request_histogram.buckets[0], 2, "18 and 14 us are within 50 us");
+        assert!(counts.last_inference_ms > 0);
+    }
+
+    #[test]
+    fn histogram_bounds_are_inclusive() {
+        let mut histogram = Histogram::default();
+        for ns in [50_000, 50_001, 10_000_000_000, 10_000_000_001] {
+            histogram.observe(ns);
+        }
+        assert_eq!((histogram.buckets[0], histogram.buckets[1]), (1, 1));
+        assert_eq!(histogram.buckets[BUCKETS_US.len() - 1..], [1, 1]);
+    }
+}

@@ -1,0 +1,23 @@
+//! The thread that rejects requests whose time-out passes while every instance is busy.
+
+use std::sync::Arc;
+
+use nereid_core::Timestamp;
+
+use crate::scheduler::Shared;
+
+/// Runs until the scheduler stops and its queue is empty. Started only where requests can time out.
+pub(crate) fn run(shared: Arc<Shared>) {
+    let mut state = shared.state.lock();
+    while !(state.stopping && state.queue.is_empty()) {
+        let now = Timestamp::now();
+        shared.expire(&mut state, now);
+        state.timer_until = state.queue.next_deadline();
+        match state.timer_until {
+            Some(deadline) => {
+                shared.expiry.wait_for(&mut state, deadline.plus_us(1).since(now));
+            }
+            None => shared.expiry.wait(&mut state),
+        }
+    }
+}
