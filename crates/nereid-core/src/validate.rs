@@ -1,7 +1,7 @@
 //! `InferRequest` + `ModelConfig` → [`ValidRequest`]. Schedulers and backends accept only that.
 //!
-//! Order of checks and texts are Triton's (`infer_request.cc`, `Normalize`). Inputs are looked at in
-//! the order of their names, as Triton keeps them in a map.
+//! Order of checks and texts are Triton's (`infer_request.cc`, `Normalize`). Inputs are looked at last
+//! to first, which is how Triton's hash map gives a few of them back.
 
 use std::collections::HashSet;
 
@@ -48,9 +48,7 @@ impl ValidRequest {
         check.no_duplicates("output", outputs.iter().map(String::as_str))?;
         let outputs = check.outputs(&outputs)?;
         check.input_count(&inputs)?;
-        if inputs.len() > 1 {
-            inputs.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-        }
+        inputs.reverse();
         let batch_size = check.batch_size(&inputs)?;
         let mut inputs = inputs.into_iter().map(|i| check.input(i)).collect::<Result<Vec<_>>>()?;
         inputs.sort_unstable_by_key(|i| i.index);
@@ -116,6 +114,16 @@ impl ValidRequest {
     }
 }
 
+/// The refusal of an input whose datatype no protocol knows, in the words of Triton, which compares it like
+/// any other.
+pub fn unknown_datatype(input: &str, request_id: &str, config: &ModelConfig) -> Error {
+    let check = Check { config, id: request_id };
+    match check.input_config(input) {
+        Err(unexpected) => unexpected,
+        Ok((_, expected)) => check.wrong_datatype(input, "<invalid>", expected),
+    }
+}
+
 fn request_prefix(id: &str) -> String {
     format!("[request id: {}] ", if id.is_empty() { "<id_unknown>" } else { id })
 }
@@ -166,8 +174,7 @@ impl Check<'_> {
         if (required..=most).contains(&inputs.len()) {
             return Ok(());
         }
-        let mut given: Vec<&str> = inputs.iter().map(|i| i.name.as_str()).collect();
-        given.sort_unstable();
+        let given: Vec<&str> = inputs.iter().rev().map(|i| i.name.as_str()).collect();
         let missing = self.config.inputs.iter().map(|i| (&*i.name, i.optional));
         let missing = missing.filter(|(name, optional)| !optional && !given.contains(name)).map(|(name, _)| name);
         let missing: Vec<&str> = missing.collect();
@@ -227,17 +234,19 @@ impl Check<'_> {
     fn input(&self, input: InputTensor) -> Result<ValidInput> {
         let (index, config) = self.input_config(&input.name)?;
         if input.datatype != config.datatype {
-            return Err(self.refuse(format_args!(
-                "inference input '{}' data-type is '{}', but model '{}' expects '{}'",
-                input.name,
-                input.datatype,
-                self.model(),
-                config.datatype
-            )));
+            return Err(self.wrong_datatype(&input.name, input.datatype.protocol_name(), config));
         }
         let shape = self.model_shape(&input, config)?;
         self.data(&input, &shape)?;
         Ok(ValidInput { index, shape, data: input.data })
+    }
+
+    fn wrong_datatype(&self, input: &str, given: &str, expected: &InputConfig) -> Error {
+        self.refuse(format_args!(
+            "inference input '{input}' data-type is '{given}', but model '{}' expects '{}'",
+            self.model(),
+            expected.datatype
+        ))
     }
 
     /// The shape that the model wants for `input`.

@@ -98,7 +98,7 @@ fn counts_and_duplicates() {
     refused(
         &c,
         vec![a(), fp32("b", &[1], 4), fp32("c", &[1], 4)],
-        "expected number of inputs between 1 and 2 but got 3 inputs for model 'm'. Got input(s) ['a','b','c'], but \
+        "expected number of inputs between 1 and 2 but got 3 inputs for model 'm'. Got input(s) ['c','b','a'], but \
          missing required input(s) ]. Please provide all required input(s).",
     );
 }
@@ -114,7 +114,7 @@ fn batch_sizes_agree() {
     refused(
         &c,
         vec![fp32("a", &[0, 0], 0), fp32("b", &[0, 0], 0)],
-        "inference request batch-size must be >= 1 for 'm', input 'a' has shape [0,0]",
+        "inference request batch-size must be >= 1 for 'm', input 'b' has shape [0,0]",
     );
     let valid = validate(&c, vec![fp32("a", &[1, 3], 12), fp32("b", &[1, 1], 4)]).unwrap();
     assert_eq!(valid.inputs().iter().map(|i| i.shape[1]).collect::<Vec<_>>(), [1, 3], "order of the config");

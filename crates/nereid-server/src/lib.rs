@@ -1,1 +1,20 @@
-//! 
+//! The server: HTTP, gRPC and metrics frontends over one service, the command line, and the wiring.
+//!
+//! The way of a request: [`serve`] accepts, `http` or `grpc` decode, [`service`] looks up, validates and
+//! enqueues, a scheduler's instance runs, and `http` or `grpc` encode.
+
+mod classification;
+pub mod cli;
+mod describe;
+pub mod grpc;
+pub mod http;
+pub mod logging;
+pub mod metrics;
+mod metrics_port;
+pub mod run;
+pub mod serve;
+pub mod service;
+mod status;
+mod version;
+
+pub use describe::TRITON_VERSION;

@@ -1,0 +1,300 @@
+//! Flags of the endpoints for inference: HTTP, gRPC, SageMaker, Vertex AI.
+
+use super::super::value::{self, Result};
+use super::Value::{Boolean, Form, Integer, Text};
+use super::{Draft, Flag, is, not_yet, put, ready};
+
+pub(super) const HTTP: &[Flag] = &[
+    ready(
+        "allow-http",
+        Boolean,
+        "true",
+        |d, v| put(&mut d.options.http.enabled, value::boolean(v)),
+        "Listen for HTTP requests.",
+    ),
+    ready(
+        "http-address",
+        Text,
+        "0.0.0.0",
+        |d, v| put(&mut d.options.http.address, Ok(v.to_owned())),
+        "Address of the HTTP endpoint.",
+    ),
+    ready(
+        "http-port",
+        Integer,
+        "8000",
+        |d, v| put(&mut d.options.http.port, value::integer(v)),
+        "Port of the HTTP endpoint; 0 takes any free one.",
+    ),
+    ready(
+        "reuse-http-port",
+        Boolean,
+        "false",
+        |d, v| put(&mut d.options.http.reuse_port, value::boolean(v)),
+        "Let several servers that all have this flag listen on the same HTTP port; they must serve the same models.",
+    ),
+    not_yet(
+        "http-header-forward-pattern",
+        Text,
+        "",
+        is::anything,
+        "Regular expression: headers that match become parameters of the inference request.",
+    ),
+    ready(
+        "http-thread-count",
+        Integer,
+        "the CPUs that the process may use",
+        http_threads,
+        "Threads that handle HTTP requests, each with an event loop of its own.",
+    ),
+    ready(
+        "http-max-input-size",
+        Integer,
+        "67108864",
+        http_max_input_size,
+        "Most bytes of a request body, also after decompression.",
+    ),
+    not_yet(
+        "http-restricted-api",
+        Form("string>:<string>=<string"),
+        "",
+        |_, v| restricted(v, "http-restricted-api", "api"),
+        "<apis>:<header>=<value>: requests to these APIs need the header with this value. APIs, separated by commas: \
+         health, metadata, inference, shared-memory, model-config, model-repository, statistics, trace, logging.",
+    ),
+];
+
+pub(super) const GRPC: &[Flag] = &[
+    ready(
+        "allow-grpc",
+        Boolean,
+        "true",
+        |d, v| put(&mut d.options.grpc.enabled, value::boolean(v)),
+        "Listen for gRPC requests.",
+    ),
+    ready(
+        "grpc-address",
+        Text,
+        "0.0.0.0",
+        |d, v| put(&mut d.options.grpc.address, Ok(v.to_owned())),
+        "Address of the gRPC endpoint.",
+    ),
+    ready(
+        "grpc-port",
+        Integer,
+        "8001",
+        |d, v| put(&mut d.options.grpc.port, value::integer(v)),
+        "Port of the gRPC endpoint; 0 takes any free one.",
+    ),
+    ready(
+        "reuse-grpc-port",
+        Boolean,
+        "false",
+        |d, v| put(&mut d.options.grpc.reuse_port, value::boolean(v)),
+        "Let several servers that all have this flag listen on the same gRPC port; they must serve the same models.",
+    ),
+    not_yet(
+        "grpc-header-forward-pattern",
+        Text,
+        "",
+        is::anything,
+        "Regular expression: metadata that match become parameters of the inference request.",
+    ),
+    not_yet(
+        "grpc-infer-thread-count",
+        Integer,
+        "2",
+        grpc_threads,
+        "Threads that handle inference requests, 2 to 128.",
+    ),
+    not_yet(
+        "grpc-infer-allocation-pool-size",
+        Integer,
+        "8",
+        is::integer,
+        "Request and response objects that are kept for reuse.",
+    ),
+    not_yet(
+        "grpc-max-response-pool-size",
+        Integer,
+        "2147483647",
+        grpc_response_pool,
+        "Most response objects that may wait in the queue of a stream.",
+    ),
+    not_yet("grpc-use-ssl", Boolean, "false", is::boolean, "Serve gRPC with TLS."),
+    not_yet(
+        "grpc-use-ssl-mutual",
+        Boolean,
+        "false",
+        is::boolean,
+        "Serve gRPC with TLS and ask clients for a certificate; precedes --grpc-use-ssl.",
+    ),
+    not_yet("grpc-server-cert", Text, "", is::anything, "PEM file with the certificate of the server."),
+    not_yet("grpc-server-key", Text, "", is::anything, "PEM file with the private key of the server."),
+    not_yet(
+        "grpc-root-cert",
+        Text,
+        "",
+        is::anything,
+        "PEM file with the certificate that clients are checked against.",
+    ),
+    not_yet(
+        "grpc-infer-response-compression-level",
+        Text,
+        "none",
+        |_, v| {
+            let wrong = "invalid argument for --grpc_infer_response_compression_level";
+            value::choice(v, &["none", "low", "medium", "high"], wrong).map(drop)
+        },
+        "Compression of inference responses: none, low, medium or high.",
+    ),
+    not_yet(
+        "grpc-keepalive-time",
+        Integer,
+        "7200000",
+        is::integer,
+        "Milliseconds without traffic before a keepalive ping.",
+    ),
+    not_yet(
+        "grpc-keepalive-timeout",
+        Integer,
+        "20000",
+        is::integer,
+        "Milliseconds to wait for the answer to a keepalive ping before the connection is closed.",
+    ),
+    not_yet(
+        "grpc-keepalive-permit-without-calls",
+        Boolean,
+        "0",
+        is::boolean,
+        "Send keepalive pings even when no call is in flight.",
+    ),
+    not_yet(
+        "grpc-http2-max-pings-without-data",
+        Integer,
+        "2",
+        is::integer,
+        "Most pings to send without data between them; 0 for no limit.",
+    ),
+    not_yet(
+        "grpc-http2-min-recv-ping-interval-without-data",
+        Integer,
+        "300000",
+        is::integer,
+        "Milliseconds that a client must leave between two pings without data; an earlier one is a strike.",
+    ),
+    not_yet(
+        "grpc-http2-max-ping-strikes",
+        Integer,
+        "2",
+        is::integer,
+        "Strikes after which the connection is closed; 0 for no limit.",
+    ),
+    not_yet(
+        "grpc-max-connection-age",
+        Integer,
+        "",
+        is::integer,
+        "Most milliseconds that a connection may live.",
+    ),
+    not_yet(
+        "grpc-max-connection-age-grace",
+        Integer,
+        "",
+        is::integer,
+        "Milliseconds that calls get to finish when their connection has reached its age.",
+    ),
+    not_yet(
+        "grpc-restricted-protocol",
+        Form("string>:<string>=<string"),
+        "",
+        |_, v| restricted(v, "grpc-restricted-protocol", "protocol"),
+        "<protocols>:<key>=<value>: calls to these protocols need the metadata triton-grpc-protocol-<key> with this \
+         value. The same names as for --http-restricted-api.",
+    ),
+];
+
+pub(super) const SAGEMAKER: &[Flag] = &[
+    not_yet("allow-sagemaker", Boolean, "false", is::boolean, "Listen for SageMaker requests."),
+    not_yet("sagemaker-port", Integer, "8080", is::integer, "Port of the SageMaker endpoint."),
+    not_yet(
+        "sagemaker-safe-port-range",
+        Form("integer>-<integer"),
+        "",
+        |d, v| {
+            let (first, last) = value::pair(v, "-")?;
+            is::integer(d, first)?;
+            is::integer(d, last)
+        },
+        "Ports that the other endpoints may have.",
+    ),
+    not_yet("sagemaker-thread-count", Integer, "8", is::integer, "Threads that handle SageMaker requests."),
+];
+
+pub(super) const VERTEX: &[Flag] = &[
+    not_yet(
+        "allow-vertex-ai",
+        Boolean,
+        "true where AIP_MODE is PREDICTION, else false",
+        is::boolean,
+        "Listen for Vertex AI requests.",
+    ),
+    not_yet(
+        "vertex-ai-port",
+        Integer,
+        "AIP_HTTP_PORT or 8080",
+        is::integer,
+        "Port of the Vertex AI endpoint.",
+    ),
+    not_yet("vertex-ai-thread-count", Integer, "8", is::integer, "Threads that handle Vertex AI requests."),
+    not_yet("vertex-ai-default-model", Text, "", is::anything, "Model that requests without a model go to."),
+];
+
+/// What `--http-restricted-api` and `--grpc-restricted-protocol` can name.
+const RESTRICTED: [&str; 9] = [
+    "health",
+    "metadata",
+    "inference",
+    "shared-memory",
+    "model-config",
+    "model-repository",
+    "statistics",
+    "trace",
+    "logging",
+];
+
+fn http_threads(draft: &mut Draft, text: &str) -> Result<()> {
+    let threads: i32 = value::integer(text)?;
+    draft.options.http.threads = usize::try_from(threads)
+        .ok()
+        .filter(|n| *n > 0)
+        .ok_or("Error: --http-thread-count must be greater than 0.")?;
+    Ok(())
+}
+
+fn http_max_input_size(draft: &mut Draft, text: &str) -> Result<()> {
+    let size: i64 = value::integer(text)?;
+    draft.options.http.max_input_size = usize::try_from(size)
+        .ok()
+        .filter(|n| *n > 0)
+        .ok_or("Error: --http-max-input-size must be greater than 0.")?;
+    Ok(())
+}
+
+fn grpc_threads(_: &mut Draft, text: &str) -> Result<()> {
+    let range = "invalid argument for --grpc_infer_thread_count. Must be in the range 2 to 128.";
+    if (2..=128).contains(&value::integer::<i32>(text)?) { Ok(()) } else { Err(range.to_owned()) }
+}
+
+fn grpc_response_pool(_: &mut Draft, text: &str) -> Result<()> {
+    let positive = "Error: --grpc-max-response-pool-size must be greater than 0.";
+    if value::integer::<i32>(text)? > 0 { Ok(()) } else { Err(positive.to_owned()) }
+}
+
+fn restricted(text: &str, flag: &str, kind: &str) -> Result<()> {
+    let (names, _, _) = value::full_setting(text, flag, "config name", ':')?;
+    match names.split(',').find(|name| !RESTRICTED.contains(name)) {
+        Some(name) => Err(format!("unknown restricted {kind} '{name}'")),
+        None => Ok(()),
+    }
+}

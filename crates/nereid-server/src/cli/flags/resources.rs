@@ -1,0 +1,156 @@
+//! Flags of backends, repository agents, cache, rate limiter, memory and devices.
+
+use super::super::options::BackendSettings;
+use super::super::value::{self, Result};
+use super::Value::{Boolean, Form, Integer, Number, Text};
+use super::{Draft, Flag, is, not_yet, ready};
+
+pub(super) const BACKEND: &[Flag] = &[
+    ready(
+        "backend-directory",
+        Text,
+        "",
+        is::anything,
+        "Taken and not used: the backends are part of this program.",
+    ),
+    ready(
+        "backend-config",
+        Form("string>,<string>=<string"),
+        "default-max-batch-size=4",
+        backend_config,
+        "<backend>,<setting>=<value> for one backend, <setting>=<value> for all. May be given several times.",
+    ),
+];
+
+pub(super) const REPOSITORY_AGENT: &[Flag] =
+    &[not_yet("repoagent-directory", Text, "", is::anything, "Directory with repository agents.")];
+
+pub(super) const CACHE: &[Flag] = &[
+    not_yet(
+        "cache-config",
+        Form("string>,<string>=<string"),
+        "",
+        cache_config,
+        "<cache>,<setting>=<value>, such as local,size=1048576: a response cache of so many bytes.",
+    ),
+    not_yet("cache-directory", Text, "", is::anything, "Directory with cache implementations."),
+];
+
+pub(super) const RATE_LIMITER: &[Flag] = &[
+    not_yet(
+        "rate-limit",
+        Text,
+        "off",
+        |_, v| value::choice(v, &["execution_count", "off"], "invalid argument for --rate-limit").map(drop),
+        "execution_count: instances run by priority and by how often they ran, as resources allow. off: as soon as \
+         they are free.",
+    ),
+    not_yet(
+        "rate-limit-resource",
+        Form("string>:<integer>:<integer"),
+        "",
+        rate_limit_resource,
+        "<resource>:<count>:<device> or <resource>:<count>. May be given several times.",
+    ),
+];
+
+pub(super) const MEMORY_DEVICE: &[Flag] = &[
+    not_yet(
+        "pinned-memory-pool-byte-size",
+        Integer,
+        "268435456",
+        |_, v| value::integer::<i64>(v).map(drop),
+        "Most bytes of page-locked host memory for copies to and from GPUs.",
+    ),
+    not_yet(
+        "cuda-memory-pool-byte-size",
+        Form("integer>:<integer"),
+        "67108864",
+        device_bytes,
+        "<GPU>:<bytes>: most bytes of device memory for copies. Once per GPU.",
+    ),
+    not_yet(
+        "cuda-virtual-address-size",
+        Form("integer>:<integer"),
+        "1073741824",
+        device_bytes,
+        "<GPU>:<bytes>: most bytes of an implicit state that grows. Once per GPU.",
+    ),
+    not_yet(
+        "min-supported-compute-capability",
+        Number,
+        "",
+        |_, v| value::number(v).map(drop),
+        "GPUs below this compute capability are not used.",
+    ),
+    not_yet("buffer-manager-thread-count", Integer, "0", is::integer, "Threads that copy tensors."),
+    not_yet(
+        "host-policy",
+        Form("string>,<string>=<string"),
+        "",
+        |_, v| value::full_setting(v, "host-policy", "policy name", ',').map(drop),
+        "<policy>,numa-node=<node> or <policy>,cpu-cores=<cores>: where the instances with this policy run.",
+    ),
+    not_yet(
+        "model-load-gpu-limit",
+        Form("device_id>:<fraction"),
+        "",
+        |d, v| {
+            let (device, fraction) = value::pair(v, ":")?;
+            is::integer(d, device)?;
+            value::number(fraction).map(drop)
+        },
+        "No model is loaded on a GPU whose memory is used beyond this fraction.",
+    ),
+];
+
+pub(super) const SHARED_MEMORY: &[Flag] = &[not_yet(
+    "allow-client-shm",
+    Boolean,
+    "false",
+    is::boolean,
+    "Let clients register shared memory regions, of the host and of GPUs, for inputs and outputs.",
+)];
+
+fn backend_config(draft: &mut Draft, text: &str) -> Result<()> {
+    let (backend, key, setting) = value::named_setting(text, "backend-config", "backend name", "backend")?;
+    if key == "default-max-batch-size" {
+        // Triton finds out when it loads the first model.
+        value::integer::<u32>(setting)?;
+    }
+    let settings: &mut BackendSettings = &mut draft.options.backends;
+    settings.set(backend, key, setting);
+    Ok(())
+}
+
+fn cache_config(draft: &mut Draft, text: &str) -> Result<()> {
+    draft.cache_config = true;
+    let missing = || {
+        format!(
+            "No cache specified. --cache-config option format is <cache name>,<setting>=<value>. Got {text}"
+        )
+    };
+    let (name, _, _) = value::named_setting(text, "cache-config", "cache name", "cache")
+        .map_err(|reason| if text.find(',').is_none_or(|at| at == 0) { missing() } else { reason })?;
+    if name.is_empty() { Err(missing()) } else { Ok(()) }
+}
+
+fn rate_limit_resource(draft: &mut Draft, text: &str) -> Result<()> {
+    let mut parts = text.split(':').skip(1);
+    match (parts.next(), parts.next(), parts.next()) {
+        (Some(count), device, None) => {
+            is::integer(draft, count)?;
+            device.map_or(Ok(()), |device| is::integer(draft, device))
+        }
+        _ => Err(format!(
+            "--rate-limit-resource option format is '<resource_name>:<count>:<device>' or \
+             '<resource_name>:<count>'. Got {text}"
+        )),
+    }
+}
+
+fn device_bytes(draft: &mut Draft, text: &str) -> Result<()> {
+    let (device, bytes) = value::pair(text, ":")?;
+    is::integer(draft, device)?;
+    value::integer::<u64>(bytes).map(drop)
+}

@@ -1,0 +1,192 @@
+//! What a command line means, typed and with every default filled in. No parsing here.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZero;
+use std::thread;
+
+use crate::logging::LogOptions;
+use crate::metrics::MetricsOptions;
+
+/// Options of the whole server.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// `--id`: the name in the server metadata.
+    pub server_id: String,
+    /// How long in-flight inferences may take to finish after a signal, in seconds.
+    pub exit_timeout_secs: u32,
+    pub log: LogOptions,
+    pub repository: RepositoryOptions,
+    pub http: HttpEndpoint,
+    pub grpc: GrpcEndpoint,
+    pub metrics: MetricsEndpoint,
+    pub backends: BackendSettings,
+}
+
+/// Where models are and how they are loaded.
+#[derive(Debug, Clone)]
+pub struct RepositoryOptions {
+    /// Paths or URLs, in the order given, each once; at least one.
+    pub paths: Vec<String>,
+    /// End the process when a model fails to load at start-up.
+    pub exit_on_error: bool,
+    /// Complete missing parts of model configs; off with `--disable-auto-complete-config`.
+    pub auto_complete: bool,
+    /// The server is ready only when all its models are.
+    pub strict_readiness: bool,
+    pub control_mode: ModelControlMode,
+    /// Models to load at start-up in [`ModelControlMode::Explicit`].
+    pub load_models: BTreeSet<String>,
+    /// Every model of the repositories is loaded at start-up: any mode but explicit, or `--load-model=*`.
+    pub load_all: bool,
+    /// `--model-config-name`: read `configs/<name>.pbtxt` of a model where it exists.
+    pub config_name: Option<String>,
+    /// Models loaded at the same time; at least 1.
+    pub load_threads: usize,
+    /// How often a failed load is tried again.
+    pub load_retries: u32,
+}
+
+/// `--model-control-mode`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ModelControlMode {
+    /// Load all at start-up, change nothing after.
+    None,
+    /// Watch the repositories.
+    Poll,
+    /// Load and unload on request.
+    Explicit,
+}
+
+/// The HTTP endpoint.
+#[derive(Debug, Clone)]
+pub struct HttpEndpoint {
+    pub enabled: bool,
+    pub address: String,
+    /// 0 takes any free port.
+    pub port: u16,
+    /// Several processes may listen on the port (`SO_REUSEPORT`).
+    pub reuse_port: bool,
+    /// Event loops; at least 1. By default as many as the process has CPUs: its affinity mask and its cgroup's
+    /// quota count.
+    pub threads: usize,
+    /// Most bytes of a request body, also after decompression; at least 1.
+    pub max_input_size: usize,
+}
+
+/// The gRPC endpoint.
+#[derive(Debug, Clone)]
+pub struct GrpcEndpoint {
+    pub enabled: bool,
+    pub address: String,
+    /// 0 takes any free port.
+    pub port: u16,
+    /// Several processes may listen on the port (`SO_REUSEPORT`).
+    pub reuse_port: bool,
+}
+
+/// The metrics endpoint.
+#[derive(Debug, Clone)]
+pub struct MetricsEndpoint {
+    pub enabled: bool,
+    /// The HTTP endpoint's address unless `--metrics-address` says otherwise.
+    pub address: String,
+    /// 0 takes any free port.
+    pub port: u16,
+    /// How often device and host metrics are read, in milliseconds.
+    pub interval_ms: u32,
+    /// Which families are shown.
+    pub families: MetricsOptions,
+}
+
+/// What `--backend-config` says: settings of all backends and settings of one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BackendSettings {
+    global: BTreeMap<String, String>,
+    specific: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+impl BackendSettings {
+    /// The `max_batch_size` that auto-complete gives a model that can batch: the setting
+    /// `default-max-batch-size`, 4 when it is not given (`backend_model.cc`, `backend_config_defaults`).
+    pub const DEFAULT_MAX_BATCH_SIZE: u32 = 4;
+
+    /// The setting `key` of `backend`; a setting of that backend precedes one of all.
+    pub fn get(&self, backend: &str, key: &str) -> Option<&str> {
+        self.specific
+            .get(backend)
+            .and_then(|s| s.get(key))
+            .or_else(|| self.global.get(key))
+            .map(String::as_str)
+    }
+
+    /// Every setting that concerns `backend`.
+    pub fn of(&self, backend: &str) -> BTreeMap<String, String> {
+        let mut settings = self.global.clone();
+        settings.extend(self.specific.get(backend).cloned().unwrap_or_default());
+        settings
+    }
+
+    /// See [`BackendSettings::DEFAULT_MAX_BATCH_SIZE`].
+    pub fn default_max_batch_size(&self, backend: &str) -> u32 {
+        // The value was checked when the flag was parsed.
+        self.get(backend, "default-max-batch-size")
+            .and_then(|v| v.parse().ok())
+            .unwrap_or(Self::DEFAULT_MAX_BATCH_SIZE)
+    }
+
+    /// Sets `key` of `backend`, or of all backends when its name is empty. The last one counts.
+    pub fn set(&mut self, backend: &str, key: &str, value: &str) {
+        let settings = match backend {
+            "" => &mut self.global,
+            _ => self.specific.entry(backend.to_owned()).or_default(),
+        };
+        settings.insert(key.to_owned(), value.to_owned());
+    }
+}
+
+/// Triton's defaults, except that the number of HTTP threads follows the CPUs and that `paths` is empty.
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            server_id: "triton".to_owned(),
+            exit_timeout_secs: 30,
+            log: LogOptions::default(),
+            repository: RepositoryOptions {
+                paths: Vec::new(),
+                exit_on_error: true,
+                auto_complete: true,
+                strict_readiness: true,
+                control_mode: ModelControlMode::None,
+                load_models: BTreeSet::new(),
+                load_all: true,
+                config_name: None,
+                load_threads: 4,
+                load_retries: 0,
+            },
+            http: HttpEndpoint {
+                enabled: true,
+                address: ANY_ADDRESS.to_owned(),
+                port: 8000,
+                reuse_port: false,
+                threads: thread::available_parallelism().map_or(1, NonZero::get),
+                max_input_size: 1 << 26,
+            },
+            grpc: GrpcEndpoint {
+                enabled: true,
+                address: ANY_ADDRESS.to_owned(),
+                port: 8001,
+                reuse_port: false,
+            },
+            metrics: MetricsEndpoint {
+                enabled: true,
+                address: ANY_ADDRESS.to_owned(),
+                port: 8002,
+                interval_ms: 2000,
+                families: MetricsOptions::default(),
+            },
+            backends: BackendSettings::default(),
+        }
+    }
+}
+
+const ANY_ADDRESS: &str = "0.0.0.0";

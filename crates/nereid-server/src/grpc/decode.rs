@@ -1,0 +1,210 @@
+//! gRPC → [`InferRequest`]. Raw contents are slices of the received message; typed contents are written
+//! out once. Mirror image of `encode.rs`; texts are Triton's (`infer_handler.cc`).
+
+use bytes::{BufMut, Bytes, BytesMut};
+use nereid_core::{
+    CorrelationId, DataType, Error, InferRequest, InputTensor, ModelConfig, Parameter, Result, Shape, string_tensor,
+    unknown_datatype,
+};
+use nereid_protocol::inference::infer_parameter::ParameterChoice;
+use nereid_protocol::inference::model_infer_request::{InferInputTensor, InferRequestedOutputTensor};
+use nereid_protocol::inference::{InferParameter, InferTensorContents, ModelInferRequest};
+
+/// Longest correlation id that is a string, in bytes.
+const MAX_CORRELATION_ID: usize = 128;
+/// The only parameter of the `triton_` kind that a client may set.
+const EMPTY_FINAL_RESPONSE: &str = "triton_enable_empty_final_response";
+
+/// How requested outputs are wanted.
+#[derive(Debug, Default)]
+pub(super) struct Outputs {
+    /// Outputs to show as their largest classes, and how many.
+    classes: Vec<(String, usize)>,
+}
+
+impl Outputs {
+    /// Number of classes wanted of `output`, if classes are wanted.
+    pub(super) fn classes(&self, output: &str) -> Option<usize> {
+        self.classes.iter().find(|(name, _)| name == output).map(|(_, count)| *count)
+    }
+}
+
+/// Decodes `message` for the model of `config`.
+///
+/// # Errors
+/// `InvalidArg` for the first field that makes no sense.
+pub(super) fn decode(message: ModelInferRequest, config: &ModelConfig) -> Result<(InferRequest, Outputs)> {
+    let mut request = InferRequest { id: message.id, ..Default::default() };
+    for (name, value) in message.parameters {
+        parameter(&mut request, name, value.parameter_choice)?;
+    }
+    let mut raw = RawContents { whole: !message.raw_input_contents.is_empty(), rest: message.raw_input_contents };
+    raw.rest.reverse();
+    request.inputs = message.inputs.into_iter().map(|i| input(i, &mut raw, &request.id, config)).collect::<Result<_>>()?;
+    let outputs = outputs(&message.outputs)?;
+    request.outputs = message.outputs.into_iter().map(|o| o.name).collect();
+    Ok((request, outputs))
+}
+
+/// Raw contents not yet given to an input, last first.
+struct RawContents {
+    /// The message has any.
+    whole: bool,
+    rest: Vec<Bytes>,
+}
+
+fn parameter(request: &mut InferRequest, name: String, value: Option<ParameterChoice>) -> Result<()> {
+    use ParameterChoice::{BoolParam, DoubleParam, Int64Param, StringParam, Uint64Param};
+    let wrong = |expected: &str| {
+        Err(Error::invalid_arg(format!("invalid value type for '{name}' parameter, expected {expected}.")))
+    };
+    match (name.as_str(), value) {
+        ("sequence_id", Some(Int64Param(id))) => request.sequence.id = CorrelationId::Number(id as u64),
+        ("sequence_id", Some(StringParam(id))) if id.len() > MAX_CORRELATION_ID => {
+            return Err(Error::invalid_arg(format!(
+                "string correlation ID cannot be longer than {MAX_CORRELATION_ID} characters, got {}",
+                id.len()
+            )));
+        }
+        ("sequence_id", Some(StringParam(id))) => request.sequence.id = CorrelationId::Text(id),
+        ("sequence_id", _) => return wrong("int64_param or string_param"),
+        ("sequence_start", Some(BoolParam(start))) => request.sequence.start = start,
+        ("sequence_end", Some(BoolParam(end))) => request.sequence.end = end,
+        ("sequence_start" | "sequence_end", _) => return wrong("bool_param"),
+        ("priority", Some(Uint64Param(priority))) => request.priority = priority,
+        ("priority", Some(Int64Param(priority))) => {
+            request.priority = u64::try_from(priority)
+                .map_err(|_| Error::invalid_arg("invalid value for 'priority', expected value >= 0."))?;
+        }
+        ("priority", _) => return wrong("int64_param or uint64_param"),
+        ("timeout", Some(Int64Param(timeout))) => request.timeout_us = timeout as u64,
+        ("timeout", _) => return wrong("int64_param"),
+        (EMPTY_FINAL_RESPONSE, Some(BoolParam(_))) => {} // only decoupled models have empty responses
+        (EMPTY_FINAL_RESPONSE, _) => return wrong("bool_param"),
+        (key, _) if key.starts_with("triton_") => {
+            return Err(Error::invalid_arg(format!(
+                "parameter keys starting with 'triton_' are reserved for Triton usage. Only the following keys \
+                 starting with 'triton_' are allowed: {EMPTY_FINAL_RESPONSE}"
+            )));
+        }
+        (_, Some(Int64Param(value))) => request.parameters.push((name, Parameter::Int(value))),
+        (_, Some(BoolParam(value))) => request.parameters.push((name, Parameter::Bool(value))),
+        (_, Some(StringParam(value))) => request.parameters.push((name, Parameter::Text(value))),
+        (_, Some(DoubleParam(value))) => request.parameters.push((name, Parameter::Double(value))),
+        (_, Some(Uint64Param(_)) | None) => return wrong("int64_param, bool_param, or string_param"),
+    }
+    Ok(())
+}
+
+fn input(input: InferInputTensor, raw: &mut RawContents, id: &str, config: &ModelConfig) -> Result<InputTensor> {
+    let InferInputTensor { name, datatype, shape, parameters, contents } = input;
+    let model = &config.name;
+    if parameters.contains_key("shared_memory_region") {
+        return Err(Error::unsupported(super::NO_CLIENT_SHM));
+    }
+    let Some(kind) = DataType::from_protocol_name(&datatype) else {
+        return Err(unknown_datatype(&name, id, config));
+    };
+    let data = match contents {
+        Some(_) if raw.whole => {
+            return Err(Error::invalid_arg(format!(
+                "contents field must not be specified when using raw_input_contents for '{name}' for model '{model}'"
+            )));
+        }
+        Some(contents) => typed(&contents, kind).map_err(|wrong| {
+            Error::invalid_arg(format!(
+                "unexpected explicit tensor data for input tensor '{name}' for model '{model}'{wrong}"
+            ))
+        })?,
+        None => raw.rest.pop().ok_or_else(|| {
+            Error::invalid_arg(format!("unable to find data for input tensor '{name}' for model '{model}' in request."))
+        })?,
+    };
+    Ok(InputTensor { name, datatype: kind, shape: Shape::from_vec(shape), data })
+}
+
+/// Writes typed contents out. The error is the end of a sentence.
+fn typed(contents: &InferTensorContents, datatype: DataType) -> Result<Bytes, String> {
+    let InferTensorContents {
+        bool_contents,
+        int_contents,
+        int64_contents,
+        uint_contents,
+        uint64_contents,
+        fp32_contents,
+        fp64_contents,
+        bytes_contents,
+    } = contents;
+    let int = match datatype {
+        DataType::Int8 | DataType::Int16 => datatype,
+        _ => DataType::Int32,
+    };
+    let uint = match datatype {
+        DataType::Uint8 | DataType::Uint16 => datatype,
+        _ => DataType::Uint32,
+    };
+    let fields = [
+        (!bool_contents.is_empty(), DataType::Bool),
+        (!int_contents.is_empty(), int),
+        (!int64_contents.is_empty(), DataType::Int64),
+        (!uint_contents.is_empty(), uint),
+        (!uint64_contents.is_empty(), DataType::Uint64),
+        (!fp32_contents.is_empty(), DataType::Fp32),
+        (!fp64_contents.is_empty(), DataType::Fp64),
+        (!bytes_contents.is_empty(), DataType::Bytes),
+    ];
+    let mut seen = false;
+    for (_, field) in fields.into_iter().filter(|(present, _)| *present) {
+        if seen {
+            return Err(", binary data was already supplied.".to_owned());
+        }
+        if field != datatype {
+            return Err(format!(" of type '{field}', expected datatype '{datatype}'"));
+        }
+        seen = true;
+    }
+    let mut data = BytesMut::new();
+    match datatype {
+        DataType::Bool => data.extend(bool_contents.iter().map(|v| u8::from(*v))),
+        DataType::Int8 => data.extend(int_contents.iter().map(|v| *v as u8)),
+        DataType::Uint8 => data.extend(uint_contents.iter().map(|v| *v as u8)),
+        DataType::Int16 => int_contents.iter().for_each(|v| data.put_i16_le(*v as i16)),
+        DataType::Uint16 => uint_contents.iter().for_each(|v| data.put_u16_le(*v as u16)),
+        DataType::Int32 => int_contents.iter().for_each(|v| data.put_i32_le(*v)),
+        DataType::Uint32 => uint_contents.iter().for_each(|v| data.put_u32_le(*v)),
+        DataType::Int64 => int64_contents.iter().for_each(|v| data.put_i64_le(*v)),
+        DataType::Uint64 => uint64_contents.iter().for_each(|v| data.put_u64_le(*v)),
+        DataType::Fp32 => fp32_contents.iter().for_each(|v| data.put_f32_le(*v)),
+        DataType::Fp64 => fp64_contents.iter().for_each(|v| data.put_f64_le(*v)),
+        DataType::Bytes => bytes_contents.iter().for_each(|v| string_tensor::push(&mut data, v)),
+        DataType::Fp16 | DataType::Bf16 => {} // raw only: no field can have matched
+    }
+    Ok(data.freeze())
+}
+
+fn outputs(outputs: &[InferRequestedOutputTensor]) -> Result<Outputs> {
+    let mut classes = Vec::new();
+    for output in outputs {
+        if output.parameters.contains_key("shared_memory_region") {
+            return Err(Error::unsupported(super::NO_CLIENT_SHM));
+        }
+        if let Some(InferParameter { parameter_choice }) = output.parameters.get("classification") {
+            let Some(ParameterChoice::Int64Param(count)) = parameter_choice else {
+                return Err(Error::invalid_arg(
+                    "invalid value type for 'classification' parameter, expected int64_param",
+                ));
+            };
+            match usize::try_from(*count) {
+                Ok(count) if count > 0 => classes.push((output.name.clone(), count)),
+                _ => {
+                    return Err(Error::invalid_arg("invalid value for 'classification' parameter, expected >= 0"));
+                }
+            }
+        }
+    }
+    Ok(Outputs { classes })
+}
+
+#[cfg(test)]
+#[path = "decode_tests.rs"]
+mod tests;

@@ -1,0 +1,189 @@
+//! The gRPC frontend: one line per rpc. What an rpc does is in the file named for it.
+
+mod control;
+mod decode;
+mod encode;
+mod health;
+mod infer;
+mod stream;
+
+use std::sync::Arc;
+
+use axum::Router;
+use nereid_core::Error;
+use nereid_protocol::FILE_DESCRIPTOR_SET;
+use nereid_protocol::health::health_server::HealthServer;
+use nereid_protocol::inference::grpc_inference_service_server::{
+    GrpcInferenceService, GrpcInferenceServiceServer,
+};
+use nereid_protocol::inference::*;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::service::Service;
+use crate::{describe, status, version};
+
+/// Largest message in both directions: as Triton, all that the wire format can say.
+const MAX_MESSAGE_BYTES: usize = i32::MAX as usize;
+
+type Answer<T> = Result<Response<T>, Status>;
+
+/// The services on the gRPC port: inference, health and reflection.
+///
+/// # Errors
+/// The compiled-in descriptors are broken.
+pub fn router(service: Arc<Service>) -> Result<Router, tonic_reflection::server::Error> {
+    let inference = GrpcInferenceServiceServer::new(Grpc(service.clone()))
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_MESSAGE_BYTES);
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+        .build_v1()?;
+    let reflection_alpha = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+        .build_v1alpha()?;
+    let mut routes = tonic::service::Routes::builder();
+    routes
+        .add_service(inference)
+        .add_service(HealthServer::new(health::Health(service)))
+        .add_service(reflection)
+        .add_service(reflection_alpha);
+    Ok(routes.routes().prepare().into_axum_router())
+}
+
+/// The rpcs of `inference.GRPCInferenceService`.
+#[derive(Debug)]
+struct Grpc(Arc<Service>);
+
+/// Wraps an answer of the service.
+fn answer<T>(result: nereid_core::Result<T>) -> Answer<T> {
+    result.map(Response::new).map_err(|e| status::grpc(&e))
+}
+
+fn unsupported<T>(message: &str) -> Answer<T> {
+    answer(Err(Error::unsupported(message)))
+}
+
+const NO_CLIENT_SHM: &str =
+    "Client shared memory is disabled. Start the server with '--allow-client-shm=true' to enable.";
+
+#[tonic::async_trait]
+impl GrpcInferenceService for Grpc {
+    type ModelStreamInferStream = stream::Responses;
+
+    async fn server_live(&self, _: Request<ServerLiveRequest>) -> Answer<ServerLiveResponse> {
+        answer(self.0.live().map(|live| ServerLiveResponse { live }))
+    }
+
+    async fn server_ready(&self, _: Request<ServerReadyRequest>) -> Answer<ServerReadyResponse> {
+        answer(self.0.ready().map(|ready| ServerReadyResponse { ready }))
+    }
+
+    async fn model_ready(&self, request: Request<ModelReadyRequest>) -> Answer<ModelReadyResponse> {
+        let ModelReadyRequest { name, version } = request.into_inner();
+        let ready = version::parse(&version).and_then(|v| self.0.repository().model_ready(&name, v));
+        answer(ready.map(|ready| ModelReadyResponse { ready }))
+    }
+
+    async fn server_metadata(&self, _: Request<ServerMetadataRequest>) -> Answer<ServerMetadataResponse> {
+        answer(Ok(describe::server(&self.0)))
+    }
+
+    async fn model_metadata(&self, request: Request<ModelMetadataRequest>) -> Answer<ModelMetadataResponse> {
+        let ModelMetadataRequest { name, version } = request.into_inner();
+        answer(version::parse(&version).and_then(|v| describe::model(&self.0, &name, v)))
+    }
+
+    async fn model_config(&self, request: Request<ModelConfigRequest>) -> Answer<ModelConfigResponse> {
+        let ModelConfigRequest { name, version } = request.into_inner();
+        let model = version::parse(&version).and_then(|v| self.0.model(&name, v));
+        answer(model.map(|m| ModelConfigResponse { config: Some((*m.wire_config).clone()) }))
+    }
+
+    async fn model_statistics(&self, request: Request<ModelStatisticsRequest>) -> Answer<ModelStatisticsResponse> {
+        let ModelStatisticsRequest { name, version } = request.into_inner();
+        answer(version::parse(&version).and_then(|v| describe::statistics(&self.0, &name, v)))
+    }
+
+    async fn model_infer(&self, request: Request<ModelInferRequest>) -> Answer<ModelInferResponse> {
+        answer(infer::infer(&self.0, request.into_inner()).await)
+    }
+
+    async fn model_stream_infer(
+        &self,
+        request: Request<Streaming<ModelInferRequest>>,
+    ) -> Answer<Self::ModelStreamInferStream> {
+        Ok(Response::new(stream::serve(self.0.clone(), request)))
+    }
+
+    async fn repository_index(&self, request: Request<RepositoryIndexRequest>) -> Answer<RepositoryIndexResponse> {
+        let RepositoryIndexRequest { repository_name, ready } = request.into_inner();
+        if !repository_name.is_empty() {
+            return unsupported("'repository_name' specification is not supported");
+        }
+        answer(describe::index(&self.0, ready))
+    }
+
+    async fn repository_model_load(
+        &self,
+        request: Request<RepositoryModelLoadRequest>,
+    ) -> Answer<RepositoryModelLoadResponse> {
+        control::load(self.0.clone(), request.into_inner()).await
+    }
+
+    async fn repository_model_unload(
+        &self,
+        request: Request<RepositoryModelUnloadRequest>,
+    ) -> Answer<RepositoryModelUnloadResponse> {
+        control::unload(self.0.clone(), request.into_inner()).await
+    }
+
+    async fn system_shared_memory_status(
+        &self,
+        _: Request<SystemSharedMemoryStatusRequest>,
+    ) -> Answer<SystemSharedMemoryStatusResponse> {
+        answer(Ok(SystemSharedMemoryStatusResponse::default())) // no region can be registered
+    }
+
+    async fn system_shared_memory_register(
+        &self,
+        _: Request<SystemSharedMemoryRegisterRequest>,
+    ) -> Answer<SystemSharedMemoryRegisterResponse> {
+        unsupported(NO_CLIENT_SHM)
+    }
+
+    async fn system_shared_memory_unregister(
+        &self,
+        _: Request<SystemSharedMemoryUnregisterRequest>,
+    ) -> Answer<SystemSharedMemoryUnregisterResponse> {
+        unsupported(NO_CLIENT_SHM)
+    }
+
+    async fn cuda_shared_memory_status(
+        &self,
+        _: Request<CudaSharedMemoryStatusRequest>,
+    ) -> Answer<CudaSharedMemoryStatusResponse> {
+        answer(Ok(CudaSharedMemoryStatusResponse::default())) // no region can be registered
+    }
+
+    async fn cuda_shared_memory_register(
+        &self,
+        _: Request<CudaSharedMemoryRegisterRequest>,
+    ) -> Answer<CudaSharedMemoryRegisterResponse> {
+        unsupported(NO_CLIENT_SHM)
+    }
+
+    async fn cuda_shared_memory_unregister(
+        &self,
+        _: Request<CudaSharedMemoryUnregisterRequest>,
+    ) -> Answer<CudaSharedMemoryUnregisterResponse> {
+        unsupported(NO_CLIENT_SHM)
+    }
+
+    async fn trace_setting(&self, _: Request<TraceSettingRequest>) -> Answer<TraceSettingResponse> {
+        unsupported("the server does not support tracing yet")
+    }
+
+    async fn log_settings(&self, _: Request<LogSettingsRequest>) -> Answer<LogSettingsResponse> {
+        unsupported("the server does not support changing log settings yet")
+    }
+}

@@ -1,0 +1,168 @@
+//! HTTP → [`InferRequest`]. Binary tensors are slices of the received body. Mirror image of `encode.rs`.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use nereid_core::{
+    CorrelationId, DataType, Error, InferRequest, InputTensor, ModelConfig, Parameter, Result, Sequence, Shape,
+    unknown_datatype,
+};
+use nereid_protocol::rest::{self, ErrorKind, InputData};
+
+/// How outputs are wanted.
+#[derive(Debug)]
+pub(super) struct Outputs {
+    /// Listed outputs; empty means all.
+    listed: Vec<rest::Output>,
+    /// For outputs that are not listed.
+    default: rest::Encoding,
+}
+
+impl Outputs {
+    /// How to write `output`.
+    pub(super) fn encoding(&self, output: &str) -> rest::Encoding {
+        self.find(output).map_or(self.default, |o| o.encoding)
+    }
+
+    /// Number of classes wanted of `output`; 0 for the tensor itself.
+    pub(super) fn classes(&self, output: &str) -> usize {
+        self.find(output).map_or(0, |o| o.classification as usize)
+    }
+
+    fn find(&self, output: &str) -> Option<&rest::Output> {
+        self.listed.iter().find(|o| o.name == output)
+    }
+}
+
+/// Decodes a body with JSON: its first `json_length` bytes, or all of it.
+///
+/// # Errors
+/// Triton's text for the first thing that makes no sense.
+pub(super) fn decode(
+    body: &Bytes,
+    json_length: Option<usize>,
+    config: &ModelConfig,
+    max_input_bytes: usize,
+) -> Result<(InferRequest, Outputs)> {
+    let request = rest::parse_request(body, json_length, &config.name, max_input_bytes).map_err(error)?;
+    let mut inputs = Vec::with_capacity(request.inputs.len());
+    for input in request.inputs {
+        inputs.push(self::input(input, &request.id, config)?);
+    }
+    let no_shm = |o: &rest::Output| o.shared_memory.is_none();
+    if !request.outputs.iter().all(no_shm) {
+        return Err(no_shared_memory());
+    }
+    let decoded = InferRequest {
+        id: request.id,
+        inputs,
+        outputs: request.outputs.iter().map(|o| o.name.clone()).collect(),
+        priority: request.priority,
+        timeout_us: request.timeout_us,
+        sequence: Sequence {
+            id: match request.sequence_id {
+                rest::CorrelationId::Number(id) => CorrelationId::Number(id),
+                rest::CorrelationId::Text(id) => CorrelationId::Text(id),
+            },
+            start: request.sequence_start,
+            end: request.sequence_end,
+        },
+        parameters: request.parameters.into_iter().map(|(name, value)| (name, parameter(value))).collect(),
+    };
+    Ok((decoded, Outputs { listed: request.outputs, default: request.default_encoding }))
+}
+
+/// Decodes a raw binary request: the whole body is the one input of the model, in a shape that follows
+/// from the config and the body's length (Triton's `infer_request.cc`).
+///
+/// # Errors
+/// The model has several inputs or more than one variable dimension, or the length does not fit.
+pub(super) fn decode_raw(body: Bytes, config: &ModelConfig) -> Result<(InferRequest, Outputs)> {
+    let refuse = |message: String| Err(Error::invalid_arg(format!("[request id: <id_unknown>] {message}")));
+    let [input] = &config.inputs[..] else {
+        return refuse(format!(
+            "Raw request must only have 1 input (found 1) to be deduced but got {} inputs in '{}' model configuration",
+            config.inputs.len(),
+            config.name
+        ));
+    };
+    let variable = input.dims.iter().filter(|dim| **dim == -1).count();
+    if variable > 1 {
+        return refuse(format!(
+            "The shape of the raw input '{}' can not be deduced because there are more than one variable-sized \
+             dimension",
+            input.name
+        ));
+    }
+    let known: i64 = input.dims.iter().filter(|dim| **dim != -1).product();
+    let mut data = body;
+    let deduced = match input.datatype.size_bytes() {
+        Some(size) => data.len() as i64 / known.max(1) / size as i64,
+        None if variable > 0 || known != 1 => {
+            return refuse(format!(
+                "For BYTE datatype raw input '{}', the model must have input shape [1]",
+                input.name
+            ));
+        }
+        None => {
+            let length = u32::try_from(data.len())
+                .map_err(|_| Error::invalid_arg(format!("raw input '{}' is longer than 4 GiB", input.name)))?;
+            let mut element = BytesMut::with_capacity(4 + data.len());
+            element.put_u32_le(length);
+            element.extend_from_slice(&data);
+            data = element.freeze();
+            1
+        }
+    };
+    let mut shape = Shape::new();
+    if config.batches() {
+        shape.push(1);
+    }
+    shape.extend(input.dims.iter().map(|&dim| if dim == -1 { deduced } else { dim }));
+    if let Some(expected) = nereid_core::shape::byte_size(input.datatype, &shape)
+        && expected != data.len()
+    {
+        // Triton checks a raw input under this name.
+        return refuse(format!(
+            "input byte size mismatch for input 'raw_input' for model '{}'. Expected {expected}, got {}",
+            config.name,
+            data.len()
+        ));
+    }
+    let tensor = InputTensor { name: input.name.to_string(), datatype: input.datatype, shape, data };
+    let request = InferRequest { inputs: vec![tensor], ..Default::default() };
+    Ok((request, Outputs { listed: Vec::new(), default: rest::Encoding::Binary }))
+}
+
+fn input(input: rest::Input, id: &str, config: &ModelConfig) -> Result<InputTensor> {
+    let InputData::Bytes(data) = input.data else { return Err(no_shared_memory()) };
+    let Some(datatype) = input.datatype.and_then(|d| DataType::from_number(d.number())) else {
+        return Err(unknown_datatype(&input.name, id, config));
+    };
+    Ok(InputTensor { name: input.name, datatype, shape: Shape::from_vec(input.shape), data })
+}
+
+/// No region can exist without `--allow-client-shm`.
+fn no_shared_memory() -> Error {
+    Error::unsupported("Client shared memory is disabled. Start the server with '--allow-client-shm=true' to enable.")
+}
+
+fn parameter(value: rest::Parameter) -> Parameter {
+    match value {
+        rest::Parameter::Bool(value) => Parameter::Bool(value),
+        rest::Parameter::Int(value) => Parameter::Int(value),
+        rest::Parameter::Double(value) => Parameter::Double(value),
+        rest::Parameter::Text(value) => Parameter::Text(value),
+    }
+}
+
+/// An error of the wire format as one of the server's.
+pub(super) fn error(error: rest::Error) -> Error {
+    match error.kind {
+        ErrorKind::InvalidArg => Error::invalid_arg(error.message),
+        ErrorKind::Internal => Error::internal(error.message),
+        ErrorKind::Unsupported => Error::unsupported(error.message),
+    }
+}
+
+#[cfg(test)]
+#[path = "decode_tests.rs"]
+mod tests;

@@ -1,0 +1,160 @@
+//! Content encodings of bodies: gzip and deflate, both ways, bounded.
+
+use std::io::{Read, Write};
+
+use bytes::{Bytes, BytesMut};
+use flate2::Compression;
+use flate2::read::{MultiGzDecoder, ZlibDecoder};
+use flate2::write::{GzEncoder, ZlibEncoder};
+use http::{HeaderMap, HeaderValue, header};
+use nereid_core::{Error, Result};
+
+/// How a body is encoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Encoding {
+    Identity,
+    Gzip,
+    Deflate,
+}
+
+impl Encoding {
+    /// The encoding of a request.
+    ///
+    /// # Errors
+    /// `Unsupported` for any other than ours.
+    pub(super) fn of_request(headers: &HeaderMap) -> Result<Self> {
+        match headers.get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes) {
+            None | Some(b"" | b"identity") => Ok(Self::Identity),
+            Some(b"gzip") => Ok(Self::Gzip),
+            Some(b"deflate") => Ok(Self::Deflate),
+            Some(_) => Err(Error::unsupported("Unsupported compression type")),
+        }
+    }
+
+    /// The encoding that a client likes best: the highest quality, of equals the first named.
+    pub(super) fn of_response(headers: &HeaderMap) -> Self {
+        let Some(accepted) = headers.get(header::ACCEPT_ENCODING).and_then(|v| v.to_str().ok()) else {
+            return Self::Identity;
+        };
+        let mut best = (Self::Identity, 0.0);
+        for part in accepted.split(',') {
+            let (name, quality) = part.split_once(';').unwrap_or((part, "q=1"));
+            let quality = quality.trim().strip_prefix("q=").and_then(|q| q.parse::<f32>().ok()).unwrap_or(1.0);
+            let encoding = match name.trim() {
+                "gzip" => Self::Gzip,
+                "deflate" => Self::Deflate,
+                "identity" => Self::Identity,
+                _ => continue,
+            };
+            if quality > best.1 {
+                best = (encoding, quality);
+            }
+        }
+        best.0
+    }
+
+    /// The header's value.
+    pub(super) fn header(self) -> Option<HeaderValue> {
+        match self {
+            Self::Identity => None,
+            Self::Gzip => Some(HeaderValue::from_static("gzip")),
+            Self::Deflate => Some(HeaderValue::from_static("deflate")),
+        }
+    }
+
+    /// Decompresses `body` to at most `limit` bytes.
+    ///
+    /// # Errors
+    /// `InvalidArg` when the data is broken or longer.
+    pub(super) fn decode(self, body: Bytes, limit: usize) -> Result<Bytes> {
+        let decoder: &mut dyn Read = match self {
+            Self::Identity => return Ok(body),
+            Self::Gzip => &mut MultiGzDecoder::new(&body[..]),
+            Self::Deflate => &mut ZlibDecoder::new(&body[..]),
+        };
+        let mut data = Vec::new();
+        let bound = (limit as u64).saturating_add(1);
+        decoder
+            .take(bound)
+            .read_to_end(&mut data)
+            .map_err(|e| Error::invalid_arg(format!("failed to decompress the request body: {e}")))?;
+        if data.len() > limit {
+            return Err(Error::invalid_arg(format!(
+                "decompressed request size exceeds the maximum allowed input size of {limit} bytes. Use \
+                 --http-max-input-size to increase the limit."
+            )));
+        }
+        Ok(data.into())
+    }
+
+    /// Compresses the parts of a body into one; `None` when it stays as it is.
+    pub(super) fn encode(self, parts: &[Bytes]) -> Option<Bytes> {
+        let joined = BytesMut::new();
+        match self {
+            Self::Identity => None,
+            Self::Gzip => {
+                let mut encoder = GzEncoder::new(Joined(joined), Compression::fast());
+                parts.iter().try_for_each(|part| encoder.write_all(part)).ok()?;
+                encoder.finish().ok().map(|joined| joined.0.freeze())
+            }
+            Self::Deflate => {
+                let mut encoder = ZlibEncoder::new(Joined(joined), Compression::fast());
+                parts.iter().try_for_each(|part| encoder.write_all(part)).ok()?;
+                encoder.finish().ok().map(|joined| joined.0.freeze())
+            }
+        }
+    }
+}
+
+/// A buffer that compressed bytes are appended to.
+struct Joined(BytesMut);
+
+impl Write for Joined {
+    fn write(&mut self, data: &[u8]) -> std::io::Result<usize> {
+        self.0.extend_from_slice(data);
+        Ok(data.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn accept(value: &'static str) -> Encoding {
+        Encoding::of_response(&HeaderMap::from_iter([(header::ACCEPT_ENCODING, HeaderValue::from_static(value))]))
+    }
+
+    #[test]
+    fn preferences() {
+        for (value, expected) in [
+            ("gzip", Encoding::Gzip),
+            ("gzip, deflate", Encoding::Gzip),
+            ("deflate, gzip", Encoding::Deflate),
+            ("gzip;q=0.5, deflate;q=0.8", Encoding::Deflate),
+            ("gzip;q=0", Encoding::Identity),
+            ("br", Encoding::Identity),
+            ("identity;q=0.9, gzip;q=0.1", Encoding::Identity),
+        ] {
+            assert_eq!(accept(value), expected, "{value}");
+        }
+        assert_eq!(Encoding::of_response(&HeaderMap::new()), Encoding::Identity);
+    }
+
+    #[test]
+    fn round_trip_and_bounds() {
+        let parts = [Bytes::from_static(b"{}"), Bytes::from(vec![7; 100_000])];
+        for encoding in [Encoding::Gzip, Encoding::Deflate] {
+            let packed = encoding.encode(&parts).unwrap();
+            assert!(packed.len() < 2000);
+            assert_eq!(encoding.decode(packed.clone(), 100_002).unwrap(), parts.concat());
+            let error = encoding.decode(packed.clone(), 100_001).unwrap_err();
+            assert!(error.message().contains("limit") && error.message().contains("100001 bytes"), "{error}");
+            let error = encoding.decode(packed.slice(..packed.len() / 2), 100_002).unwrap_err();
+            assert!(error.message().starts_with("failed to decompress"), "{error}");
+        }
+    }
+}

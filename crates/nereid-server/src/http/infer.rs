@@ -1,0 +1,89 @@
+//! `POST …/infer`: look up, read, decode, infer, encode.
+
+use axum::extract::{Request, State};
+use axum::response::Response;
+use bytes::Bytes;
+use http::{HeaderMap, header};
+use nereid_core::{Error, InferRequest, Result};
+use nereid_protocol::rest;
+use nereid_repository::ModelVersion;
+
+use super::decode::{self, Outputs};
+use super::encode::{self, HEADER_LENGTH};
+use super::encoding::Encoding;
+use super::path::ModelPath;
+use super::reply::Refused;
+use super::{Http, body};
+
+/// Longest body, as Triton counts it.
+const MAX_BODY_BYTES: usize = i32::MAX as usize;
+/// JSON longer than this is parsed off the event loop, which other connections share.
+const LONG_JSON_BYTES: usize = 1 << 20;
+
+pub(super) async fn infer(
+    State(http): State<Http>,
+    path: ModelPath,
+    request: Request,
+) -> Result<Response, Refused> {
+    let (parts, body) = request.into_parts();
+    check_content_length(&parts.headers).map_err(Refused::Text)?;
+    let body = body::read(body, MAX_BODY_BYTES).await.map_err(Refused::Text)?;
+    let model = path.version().and_then(|v| http.service.model(&path.name, v)).map_err(Refused::Text)?;
+    let limit = http.limits.max_input_bytes;
+    let body = Encoding::of_request(&parts.headers).and_then(|e| e.decode(body, limit)).map_err(Refused::Text)?;
+    let json_length = json_length(&parts.headers, &body).map_err(Refused::Text)?;
+    let (request, outputs) = decode(body, json_length, &model, limit).await?;
+    let id = request.id.clone();
+    let response = http.service.infer(&model, request).await?;
+    let encoding = Encoding::of_response(&parts.headers);
+    encode::encode(response, &id, &model, &outputs, encoding).map_err(Refused::Text)
+}
+
+fn check_content_length(headers: &HeaderMap) -> Result<()> {
+    let Some(length) = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()) else { return Ok(()) };
+    match length.parse::<i32>() {
+        Ok(_) => Ok(()),
+        Err(_) => Err(Error::invalid_arg(format!(
+            "Unable to parse Content-Length, value is out of range [ {}, {} ], got: {length}",
+            i32::MIN,
+            i32::MAX
+        ))),
+    }
+}
+
+/// How much of the body is JSON: `None` means all, 0 none. A body without anything is a raw one.
+fn json_length(headers: &HeaderMap, body: &Bytes) -> Result<Option<usize>> {
+    match headers.get(HEADER_LENGTH) {
+        Some(value) => {
+            let value = String::from_utf8_lossy(value.as_bytes());
+            rest::header_length(&value, body.len()).map(Some).map_err(decode::error)
+        }
+        None if body.is_empty() => Ok(Some(0)),
+        None => Ok(None),
+    }
+}
+
+async fn decode(
+    body: Bytes,
+    json_length: Option<usize>,
+    model: &std::sync::Arc<ModelVersion>,
+    limit: usize,
+) -> Result<(InferRequest, Outputs)> {
+    if json_length == Some(0) {
+        if body.len() > limit {
+            return Err(Error::invalid_arg(format!(
+                "Raw input has a byte_size ({} bytes) that exceeds the maximum allowed value of {limit} bytes. Use \
+                 --http-max-input-size to increase the limit.",
+                body.len()
+            )));
+        }
+        return decode::decode_raw(body, &model.config);
+    }
+    if json_length.unwrap_or(body.len()) <= LONG_JSON_BYTES {
+        return decode::decode(&body, json_length, &model.config, limit);
+    }
+    let config = model.config.clone();
+    tokio::task::spawn_blocking(move || decode::decode(&body, json_length, &config, limit))
+        .await
+        .unwrap_or_else(|e| Err(Error::internal(format!("failed to parse the request: {e}"))))
+}

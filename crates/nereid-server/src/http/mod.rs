@@ -1,0 +1,104 @@
+//! The HTTP frontend: one line per route. What a route does is in the file named for it.
+//!
+//! Paths, methods and the content types of refusals are Triton's (`http_server.cc`): paths match whole
+//! and undecoded, versions are digits, everything else is `Not Found`.
+
+mod body;
+mod decode;
+mod encode;
+mod encoding;
+mod health;
+mod infer;
+mod json;
+mod models;
+mod path;
+pub(crate) mod reply;
+mod repository;
+mod shared_memory;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::handler::Handler;
+use axum::routing::{MethodRouter, get, post};
+
+use crate::service::Service;
+
+/// What the handlers share.
+#[derive(Debug, Clone)]
+pub struct Http {
+    service: Arc<Service>,
+    limits: Limits,
+}
+
+/// Bounds on what a client may send.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// `--http-max-input-size`: JSON, tensors decoded from JSON, raw and decompressed bodies, in bytes.
+    pub max_input_bytes: usize,
+}
+
+/// The routes of the HTTP port.
+pub fn router(service: Arc<Service>, limits: Limits) -> Router {
+    use Refusal::{Json, Text};
+
+    let mut router = Router::new()
+        .route("/v2", on_get(models::server, Json))
+        .route("/v2/health/live", on_get(health::live, Text))
+        .route("/v2/health/ready", on_get(health::ready, Text))
+        .route("/v2/models/stats", on_get(models::all_statistics, Json))
+        .route("/v2/repository/index", on_post(repository::index, Json))
+        .route("/v2/repository/{repository}/index", on_post(repository::index, Json))
+        .route("/v2/repository/models/{model}/load", on_post(repository::load, Json))
+        .route("/v2/repository/models/{model}/unload", on_post(repository::unload, Json))
+        .route("/v2/repository/{repository}/models/{model}/load", on_post(repository::named, Json))
+        .route("/v2/repository/{repository}/models/{model}/unload", on_post(repository::named, Json));
+    for model in ["/v2/models/{model}", "/v2/models/{model}/versions/{version}"] {
+        router = router
+            .route(model, on_get(models::metadata, Json))
+            .route(&format!("{model}/config"), on_get(models::config, Json))
+            .route(&format!("{model}/stats"), on_get(models::statistics, Json))
+            .route(&format!("{model}/ready"), on_get(models::ready, Text))
+            .route(&format!("{model}/infer"), on_post(infer::infer, Text));
+    }
+    for kind in ["system", "cuda"] {
+        let path = format!("/v2/{kind}sharedmemory");
+        for region in ["", "/region/{region}"] {
+            router = router
+                .route(&format!("{path}{region}/status"), on_get(shared_memory::status, Json))
+                .route(&format!("{path}{region}/register"), on_post(shared_memory::refuse, Json))
+                .route(&format!("{path}{region}/unregister"), on_post(shared_memory::refuse, Json));
+        }
+    }
+    router.fallback(reply::not_found).with_state(Http { service, limits })
+}
+
+/// How a route refuses other methods: Triton labels some of these bodies as JSON and some as text.
+#[derive(Clone, Copy)]
+enum Refusal {
+    Json,
+    Text,
+}
+
+impl Refusal {
+    fn of(self, routes: MethodRouter<Http>) -> MethodRouter<Http> {
+        match self {
+            Self::Json => routes.fallback(reply::method_not_allowed_json),
+            Self::Text => routes.fallback(reply::method_not_allowed_text),
+        }
+    }
+}
+
+/// A route for GET. HEAD is refused like the rest: axum would answer it with the handler of GET.
+fn on_get<T: 'static>(handler: impl Handler<T, Http>, refusal: Refusal) -> MethodRouter<Http> {
+    let get = get(handler);
+    refusal.of(match refusal {
+        Refusal::Json => get.head(reply::method_not_allowed_json),
+        Refusal::Text => get.head(reply::method_not_allowed_text),
+    })
+}
+
+/// A route for POST.
+fn on_post<T: 'static>(handler: impl Handler<T, Http>, refusal: Refusal) -> MethodRouter<Http> {
+    refusal.of(post(handler))
+}

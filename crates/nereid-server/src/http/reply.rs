@@ -1,0 +1,68 @@
+//! Responses that several routes share.
+//!
+//! Triton sets the content type of some error bodies only after its first checks; [`Refused`] keeps
+//! apart what it labels as JSON and what as text, since recorded clients look at it.
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::{HeaderValue, StatusCode, header};
+use nereid_core::Error;
+use nereid_protocol::rest;
+
+use crate::status;
+
+pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
+pub(crate) const TEXT: HeaderValue = HeaderValue::from_static("text/plain");
+
+/// A response with one content type.
+pub(crate) fn reply(status: StatusCode, content_type: HeaderValue, body: impl Into<Bytes>) -> Response {
+    let mut response = Response::new(Body::from(body.into()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+    response
+}
+
+/// 200 with a JSON body.
+pub(crate) fn json(body: impl Into<Bytes>) -> Response {
+    reply(StatusCode::OK, JSON, body)
+}
+
+/// An error on its way to the client.
+#[derive(Debug)]
+pub(crate) enum Refused {
+    Json(Error),
+    Text(Error),
+}
+
+/// For routes whose errors are all labelled as JSON.
+impl From<Error> for Refused {
+    fn from(error: Error) -> Self {
+        Self::Json(error)
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let (error, content_type) = match &self {
+            Self::Json(error) => (error, JSON),
+            Self::Text(error) => (error, TEXT),
+        };
+        reply(status::http(error), content_type, rest::error_body(error.message()))
+    }
+}
+
+/// Any path that is no route.
+pub(crate) async fn not_found() -> Response {
+    reply(StatusCode::NOT_FOUND, TEXT, rest::error_body("Not Found"))
+}
+
+/// A method that the route does not have, where Triton labels the body as JSON.
+pub(crate) async fn method_not_allowed_json() -> Response {
+    reply(StatusCode::METHOD_NOT_ALLOWED, JSON, rest::error_body("Method Not Allowed"))
+}
+
+/// A method that the route does not have, where Triton labels the body as text.
+pub(crate) async fn method_not_allowed_text() -> Response {
+    reply(StatusCode::METHOD_NOT_ALLOWED, TEXT, rest::error_body("Method Not Allowed"))
+}

@@ -1,0 +1,146 @@
+//! The live settings of the log and where it goes. Which events exist is decided here, what they look like is not.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use nereid_core::{Error, Result};
+use tracing::{Level, Metadata};
+
+use super::layer::LogLayer;
+use super::{LogFormat, LogOptions};
+
+/// Reads and changes the settings of the log while the server runs. Clones share them.
+#[derive(Debug, Clone)]
+pub struct LogControl {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    /// All settings but the file in one word (see [`pack`]), so that a change is seen whole.
+    settings: AtomicU64,
+    /// Messages are quoted and escaped.
+    escape: bool,
+    file: Mutex<Option<(PathBuf, File)>>,
+}
+
+impl LogControl {
+    /// Settings that are in use by nothing yet.
+    ///
+    /// # Errors
+    /// The log file cannot be opened.
+    pub(super) fn new(options: &LogOptions, escape: bool) -> Result<Self> {
+        let file = options.file.as_deref().map(open).transpose()?;
+        let settings = AtomicU64::new(pack(options));
+        Ok(Self { shared: Arc::new(Shared { settings, escape, file: Mutex::new(file) }) })
+    }
+
+    /// The layer that writes by these settings.
+    pub(super) fn layer(&self) -> LogLayer {
+        LogLayer::new(self.clone())
+    }
+
+    /// The settings as they are now.
+    pub fn options(&self) -> LogOptions {
+        let file = self.file().as_ref().map(|(path, _)| path.clone());
+        LogOptions { file, ..unpack(self.shared.settings.load(Ordering::Relaxed)) }
+    }
+
+    /// Changes everything to `options`, at once for all threads. When the file cannot be opened nothing changes.
+    ///
+    /// # Errors
+    /// The log file cannot be opened.
+    pub fn set(&self, options: &LogOptions) -> Result<()> {
+        let mut file = self.file();
+        if file.as_ref().map(|(path, _)| path) != options.file.as_ref() {
+            *file = options.file.as_deref().map(open).transpose()?;
+        }
+        drop(file);
+        self.shared.settings.store(pack(options), Ordering::Relaxed);
+        // Call sites remember whether they are enabled.
+        tracing::callsite::rebuild_interest_cache();
+        Ok(())
+    }
+
+    pub(super) fn format(&self) -> LogFormat {
+        unpack(self.shared.settings.load(Ordering::Relaxed)).format
+    }
+
+    pub(super) fn escapes(&self) -> bool {
+        self.shared.escape
+    }
+
+    /// The most detailed level that can be enabled now.
+    pub(super) fn max_level(&self) -> Option<Level> {
+        let LogOptions { info, warning, error, verbose, .. } =
+            unpack(self.shared.settings.load(Ordering::Relaxed));
+        match verbose {
+            0 if info => Some(Level::INFO),
+            0 if warning => Some(Level::WARN),
+            0 => error.then_some(Level::ERROR),
+            1 => Some(Level::DEBUG),
+            _ => Some(Level::TRACE),
+        }
+    }
+
+    /// Whether events of `metadata` are written. Crates that are not Nereid's are shown from WARN on; the rest of
+    /// what they say starts at verbose level 2, one level later than our own.
+    pub(super) fn shows(&self, metadata: &Metadata<'_>) -> bool {
+        let LogOptions { info, warning, error, verbose, .. } =
+            unpack(self.shared.settings.load(Ordering::Relaxed));
+        let ours = metadata.target().starts_with("nereid");
+        let of_verbose = |level: u32| verbose >= if ours { level } else { level + 1 };
+        metadata.is_event()
+            && match *metadata.level() {
+                Level::ERROR => error,
+                Level::WARN => warning,
+                Level::INFO => info && (ours || verbose >= 2),
+                Level::DEBUG => of_verbose(1),
+                Level::TRACE => of_verbose(2),
+            }
+    }
+
+    /// Writes a whole record. What cannot be written (a full disk, a closed pipe) is lost: logging must never
+    /// stop the server, and there is no better place to complain.
+    pub(super) fn write(&self, level: Level, record: &str) {
+        let _ = match self.file().as_mut() {
+            Some((_, file)) => file.write_all(record.as_bytes()),
+            None if level <= Level::WARN => io::stderr().lock().write_all(record.as_bytes()),
+            None => io::stdout().lock().write_all(record.as_bytes()),
+        };
+    }
+
+    fn file(&self) -> MutexGuard<'_, Option<(PathBuf, File)>> {
+        self.shared.file.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn open(path: &Path) -> Result<(PathBuf, File)> {
+    let file = OpenOptions::new().append(true).create(true).open(path);
+    let file = file
+        .map_err(|error| Error::internal(format!("Failed to open log file '{}': {error}", path.display())))?;
+    Ok((path.to_owned(), file))
+}
+
+fn pack(options: &LogOptions) -> u64 {
+    u64::from(options.info)
+        | u64::from(options.warning) << 1
+        | u64::from(options.error) << 2
+        | u64::from(options.format == LogFormat::Iso8601) << 3
+        | u64::from(options.verbose) << 32
+}
+
+fn unpack(settings: u64) -> LogOptions {
+    let bit = |n: u32| settings >> n & 1 == 1;
+    LogOptions {
+        info: bit(0),
+        warning: bit(1),
+        error: bit(2),
+        format: if bit(3) { LogFormat::Iso8601 } else { LogFormat::Default },
+        verbose: (settings >> 32) as u32,
+        file: None,
+    }
+}

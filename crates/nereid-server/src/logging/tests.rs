@@ -1,0 +1,124 @@
+//! Events through the layer into a file: which are shown, and what a record looks like.
+
+use std::fs;
+use std::path::Path;
+
+use tracing::subscriber::with_default;
+use tracing_subscriber::layer::SubscriberExt;
+
+use super::*;
+
+/// One event of each level, of ours and of a dependency.
+fn say() {
+    tracing::error!("error");
+    tracing::warn!("warning");
+    tracing::info!("info");
+    tracing::debug!("debug");
+    tracing::trace!("trace");
+    tracing::error!(target: "hyper::proto", "their error");
+    tracing::warn!(target: "hyper::proto", "their warning");
+    tracing::info!(target: "hyper::proto", "their info");
+    tracing::debug!(target: "hyper::proto", "their debug");
+    tracing::trace!(target: "hyper::proto", "their trace");
+}
+
+/// What `act` logs with `options`, without the parts that change from run to run.
+fn logged(options: LogOptions, escape: bool, act: impl FnOnce(&LogControl, &Path)) -> Vec<String> {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("log");
+    let control = LogControl::new(&LogOptions { file: Some(path.clone()), ..options }, escape).unwrap();
+    with_default(tracing_subscriber::registry().with(control.layer()), || act(&control, &path));
+    let text = fs::read_to_string(&path).unwrap();
+    let process = std::process::id().to_string();
+    let shown = |record: &str| {
+        let (preamble, message) = record.split_once("] ").unwrap();
+        let words: Vec<_> = preamble.split(' ').collect();
+        let [level_and_date, time, pid, place] = words[..] else { panic!("{preamble}") };
+        let (file, line) = place.split_once(':').unwrap();
+        assert!(line.parse::<u32>().unwrap() > 0);
+        assert_eq!((level_and_date.len(), time.len(), pid, file), (5, 15, process.as_str(), "tests.rs"));
+        format!("{} {message}", &level_and_date[..1])
+    };
+    text.lines().map(shown).collect()
+}
+
+#[test]
+fn levels() {
+    let all = LogOptions::default();
+    let none = LogOptions { info: false, warning: false, error: false, ..all.clone() };
+    let normal = ["E error", "W warning", "I info", "E their error", "W their warning"];
+    for (options, expected) in [
+        (all.clone(), &normal[..]),
+        (LogOptions { warning: false, ..all.clone() }, &["E error", "I info", "E their error"]),
+        (
+            LogOptions { info: false, ..all.clone() },
+            &["E error", "W warning", "E their error", "W their warning"],
+        ),
+        (LogOptions { error: true, ..none.clone() }, &["E error", "E their error"]),
+        (none.clone(), &[]),
+        (LogOptions { verbose: 1, ..none.clone() }, &["I debug"]),
+        (LogOptions { verbose: 2, ..none.clone() }, &["I debug", "I trace", "I their debug"]),
+        (
+            LogOptions { verbose: 3, info: true, ..none },
+            &["I info", "I debug", "I trace", "I their info", "I their debug", "I their trace"],
+        ),
+    ] {
+        assert_eq!(logged(options.clone(), false, |_, _| say()), expected, "{options:?}");
+    }
+}
+
+#[test]
+fn fields_follow_the_message() {
+    let records = logged(LogOptions::default(), true, |_, _| {
+        let span = tracing::info_span!("not shown", id = 1);
+        span.in_scope(|| tracing::info!(model = "m\"x", version = 3u64, took = ?[1, 2], "loaded {}", "it"));
+        tracing::warn!(reason = "no message");
+    });
+    assert_eq!(records, [r#"I "loaded it model=m\"x version=3 took=[1, 2]""#, r#"W "reason=no message""#]);
+}
+
+#[test]
+fn settings_change_while_call_sites_are_cached() {
+    let records = logged(LogOptions::default(), false, |control, path| {
+        let say = |n: u32| tracing::debug!("{n}");
+        say(1);
+        let verbose = LogOptions { verbose: 1, ..control.options() };
+        control.set(&verbose).unwrap();
+        assert_eq!(control.options(), verbose);
+        say(2);
+        let elsewhere = path.with_file_name("other");
+        control
+            .set(&LogOptions { file: Some(elsewhere.clone()), format: LogFormat::Iso8601, ..verbose.clone() })
+            .unwrap();
+        say(3);
+        assert!(fs::read_to_string(elsewhere).unwrap().contains("Z I "));
+        let error = control
+            .set(&LogOptions { file: Some(path.join("no directory")), ..verbose.clone() })
+            .unwrap_err();
+        assert!(error.message().starts_with("Failed to open log file '"), "{error}");
+        assert_eq!(control.options().format, LogFormat::Iso8601, "a refused change changes nothing");
+        control.set(&verbose).unwrap();
+        say(4);
+        control.set(&LogOptions { verbose: 0, ..verbose }).unwrap();
+        say(5);
+    });
+    assert_eq!(records, ["I 2", "I 4"]);
+}
+
+#[test]
+fn files_are_appended_to_and_a_full_disk_is_no_panic() {
+    let records = logged(LogOptions::default(), false, |_, path| {
+        tracing::info!("first");
+        let second =
+            LogControl::new(&LogOptions { file: Some(path.to_owned()), ..LogOptions::default() }, false)
+                .unwrap();
+        with_default(tracing_subscriber::registry().with(second.layer()), || tracing::info!("second"));
+    });
+    assert_eq!(records, ["I first", "I second"]);
+    // Linux's disk that is always full.
+    if Path::new("/dev/full").exists() {
+        let full = LogOptions { file: Some("/dev/full".into()), ..LogOptions::default() };
+        let control = LogControl::new(&full, false).unwrap();
+        with_default(tracing_subscriber::registry().with(control.layer()), || tracing::info!("lost"));
+    }
+}

@@ -1,0 +1,52 @@
+//! The binary `nereid`: parse the command line, start the log, run, and end with Triton's exit codes.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "the command line's own output")]
+
+use std::process::ExitCode;
+
+use nereid_server::cli::{self, Parsed};
+use nereid_server::run::{Ended, run};
+use nereid_server::{TRITON_VERSION, logging};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let (options, warnings) = match cli::parse(std::env::args_os()) {
+        Parsed::Run(options, warnings) => (options, warnings),
+        Parsed::Help(help) => {
+            println!("{help}");
+            return ExitCode::SUCCESS;
+        }
+        Parsed::Error { usage, message } => {
+            println!("{usage}");
+            eprintln!("{message}");
+            return ExitCode::FAILURE;
+        }
+    };
+    if let Err(e) = logging::init(&options.log) {
+        eprintln!("error: {e}");
+        return ExitCode::FAILURE;
+    }
+    tracing::info!("nereid {}, compatible with Triton {TRITON_VERSION}", env!("CARGO_PKG_VERSION"));
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(e) => {
+            eprintln!("error: cannot start an event loop: {e}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let ended = runtime.block_on(run(*options));
+    runtime.shutdown_background(); // a load that a signal interrupted must not hold the process
+    match ended {
+        Ok(Ended::Clean) => ExitCode::SUCCESS,
+        Ok(Ended::TimedOut) => ExitCode::FAILURE,
+        Err(e) => {
+            tracing::error!("creating server: {e:#}");
+            eprintln!("error: creating server: {e:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! From options to a running server, and to its end: take ports, load models, listen, wait for a signal,
+//! drain, unload.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use nereid_core::backend::Backend;
+use nereid_repository::{ControlMode, Repository};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::cli::{ModelControlMode, Options};
+use crate::serve::{Bound, Drain, Protocol, ServeOptions, Shards, bind, serve};
+use crate::service::Service;
+use crate::{grpc, http, metrics_port};
+
+/// How a server ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// Everything accepted was answered.
+    Clean,
+    /// The exit timeout passed first.
+    TimedOut,
+}
+
+/// Runs a server until SIGINT or SIGTERM.
+///
+/// # Errors
+/// A port cannot be taken, the repository cannot be read, or a model fails to load and
+/// `--exit-on-error` says that this ends the server.
+pub async fn run(options: Options) -> anyhow::Result<Ended> {
+    let ports = Ports::take(&options)?;
+    let mut signals = Signals::listen()?;
+    let Some(service) = load(&options, &mut signals).await? else { return Ok(Ended::Clean) };
+    let drain = Drain::new();
+    ports.serve(&options, &service, &drain)?;
+    signals.any().await;
+    Ok(shut_down(service, drain, Duration::from_secs(u64::from(options.exit_timeout_secs))).await)
+}
+
+/// Opens the repository on a thread of its own; `None` when a signal came first.
+async fn load(options: &Options, signals: &mut Signals) -> anyhow::Result<Option<Arc<Service>>> {
+    let (settings, backends) = (repository_options(options), backends(options)?);
+    let exit_on_error = options.repository.exit_on_error;
+    let opening = tokio::task::spawn_blocking(move || Repository::open(settings, backends));
+    let repository = tokio::select! {
+        opened = opening => opened.context("loading models failed")?.map_err(|e| anyhow!("Internal - {e}"))?,
+        () = signals.any() => return Ok(None),
+    };
+    let failures = repository.startup_failures();
+    for failure in failures {
+        tracing::error!("failed to load '{}': {}", failure.model, failure.error.with_code());
+    }
+    if exit_on_error && !failures.is_empty() {
+        return Err(anyhow!("Internal - failed to load all models"));
+    }
+    Ok(Some(Arc::new(Service::new(repository, options.server_id.clone()))))
+}
+
+fn repository_options(options: &Options) -> nereid_repository::Options {
+    let repository = &options.repository;
+    nereid_repository::Options {
+        paths: repository.paths.iter().map(PathBuf::from).collect(),
+        control: match repository.control_mode {
+            ModelControlMode::None => ControlMode::None,
+            ModelControlMode::Poll => ControlMode::Poll,
+            ModelControlMode::Explicit => ControlMode::Explicit,
+        },
+        startup_models: match repository.load_all {
+            true => vec!["*".to_owned()],
+            false => repository.load_models.iter().cloned().collect(),
+        },
+        auto_complete: repository.auto_complete,
+        strict_readiness: repository.strict_readiness,
+        load_threads: repository.load_threads,
+        load_retries: repository.load_retries,
+        default_max_batch_size: options.backends.default_max_batch_size("onnxruntime"),
+        config_name: repository.config_name.clone().unwrap_or_default(),
+        gpu_count: gpu_count(),
+        ..Default::default()
+    }
+}
+
+/// GPUs that the driver shows, without touching CUDA.
+fn gpu_count() -> usize {
+    let is_gpu = |name: &str| name.strip_prefix("nvidia").is_some_and(|n| n.parse::<u32>().is_ok());
+    let devices = std::fs::read_dir("/dev").into_iter().flatten().flatten();
+    devices.filter(|entry| entry.file_name().to_str().is_some_and(is_gpu)).count()
+}
+
+fn backends(options: &Options) -> anyhow::Result<Vec<Arc<dyn Backend>>> {
+    let mut backends: Vec<Arc<dyn Backend>> = Vec::new();
+    #[cfg(feature = "onnxruntime")]
+    {
+        let settings: BTreeMap<String, String> = options.backends.of("onnxruntime");
+        backends.push(Arc::new(nereid_backend_onnxruntime::OnnxRuntime::new(nereid_backend_onnxruntime::Options {
+            library: None,
+            cpu_threads: cpu_threads(),
+            settings,
+        })?));
+    }
+    Ok(backends)
+}
+
+/// CPUs that the process may use: its affinity and its cgroup's quota count.
+fn cpu_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// The ports, taken before models load so that one in use is told at once.
+struct Ports {
+    http: Option<Bound>,
+    grpc: Option<Bound>,
+    metrics: Option<Bound>,
+}
+
+impl Ports {
+    fn take(options: &Options) -> anyhow::Result<Self> {
+        let take = |enabled: bool, what: &str, host: &str, port: u16, reuse: bool| {
+            let bound = || bind(host, port, reuse).with_context(|| format!("{what}: cannot take {host}:{port}"));
+            enabled.then(bound).transpose()
+        };
+        let (http, grpc, metrics) = (&options.http, &options.grpc, &options.metrics);
+        Ok(Self {
+            http: take(http.enabled, "HTTP service", &http.address, http.port, http.reuse_port)?,
+            grpc: take(grpc.enabled, "gRPC service", &grpc.address, grpc.port, grpc.reuse_port)?,
+            metrics: take(metrics.enabled, "metrics service", &metrics.address, metrics.port, false)?,
+        })
+    }
+
+    fn serve(self, options: &Options, service: &Arc<Service>, drain: &Drain) -> anyhow::Result<()> {
+        let shards = Shards::start(options.http.threads).context("cannot start the event loops")?;
+        let http1 = ServeOptions { protocol: Protocol::Http1 };
+        let http2 = ServeOptions { protocol: Protocol::Http2 };
+        if let Some(bound) = self.grpc {
+            tracing::info!("Started GRPCInferenceService at {}", bound.address());
+            let router = grpc::router(service.clone())?;
+            tokio::spawn(serve(bound, router, http2, shards.clone(), drain.draining()));
+        }
+        if let Some(bound) = self.http {
+            tracing::info!("Started HTTPService at {}", bound.address());
+            let limits = http::Limits { max_input_bytes: options.http.max_input_size };
+            let router = http::router(service.clone(), limits);
+            tokio::spawn(serve(bound, router, http1, shards.clone(), drain.draining()));
+        }
+        if let Some(bound) = self.metrics {
+            tracing::info!("Started Metrics Service at {}", bound.address());
+            let router = metrics_port::router(service.clone(), options.metrics.families.clone());
+            tokio::spawn(serve(bound, router, http1, shards, drain.draining()));
+        }
+        Ok(())
+    }
+}
+
+async fn shut_down(service: Arc<Service>, drain: Drain, timeout: Duration) -> Ended {
+    tracing::info!("Waiting for in-flight requests to complete.");
+    service.set_exiting();
+    let start = nereid_core::Timestamp::now();
+    let drained = drain.drain(timeout).await;
+    let rest = timeout.saturating_sub(nereid_core::Timestamp::now().since(start));
+    let left = tokio::task::spawn_blocking(move || service.repository().shutdown(rest)).await;
+    if drained && matches!(left, Ok(0)) {
+        tracing::info!("All models are stopped");
+        return Ended::Clean;
+    }
+    tracing::error!("Exit timeout expired. Exiting immediately.");
+    Ended::TimedOut
+}
+
+/// The signals that end the server.
+struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn listen() -> anyhow::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    async fn any(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! One connection: HTTP/1.1 or HTTP/2, from its first byte until it closes or the server drains.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::TcpStream;
+use std::pin::pin;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::response::Response;
+use http::{HeaderValue, Request, header};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tower::Service;
+
+use super::Draining;
+
+/// How long an idle HTTP/1.1 connection may still bring a request after draining has begun: a client
+/// that was just about to send one is answered, with `Connection: close`.
+const LAST_CALL: Duration = Duration::from_secs(1);
+/// How long a client may take to send the head of a request.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes that a client may send ahead of the server's reading, per stream and per connection.
+const WINDOW: u32 = 4 << 20;
+const FRAME: u32 = 1 << 20;
+
+/// What a connection speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    Http1,
+    Http2,
+}
+
+/// How connections are served.
+#[derive(Debug, Clone, Copy)]
+pub struct ServeOptions {
+    pub protocol: Protocol,
+}
+
+/// Serves one connection to its end. Errors are the client's business and end the connection.
+pub(super) async fn serve<S>(stream: TcpStream, service: S, options: ServeOptions, draining: Draining)
+where
+    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    let stream = stream.set_nodelay(true).and_then(|()| tokio::net::TcpStream::from_std(stream));
+    let io = match stream {
+        Ok(stream) => TokioIo::new(stream),
+        Err(e) => return tracing::debug!("failed to take over a connection: {e}"),
+    };
+    let result = match options.protocol {
+        Protocol::Http1 => http1(io, service, draining).await,
+        Protocol::Http2 => http2(io, service, draining).await,
+    };
+    if let Err(e) = result {
+        tracing::debug!("connection ended: {e}");
+    }
+}
+
+async fn http1<S>(io: TokioIo<tokio::net::TcpStream>, service: S, mut draining: Draining) -> hyper::Result<()>
+where
+    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    let told = draining.clone();
+    let service = service_fn(move |request| {
+        let mut service = service.clone();
+        let told = told.clone();
+        async move {
+            let mut response = service.call(request).await?;
+            if told.has_started() {
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(response)
+        }
+    });
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .serve_connection(io, service);
+    let mut connection = pin!(connection);
+    let last_call = async {
+        draining.started().await;
+        tokio::time::sleep(LAST_CALL).await;
+    };
+    match first(connection.as_mut(), last_call).await {
+        Some(result) => result,
+        None => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    }
+}
+
+async fn http2<S>(io: TokioIo<tokio::net::TcpStream>, service: S, mut draining: Draining) -> hyper::Result<()>
+where
+    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    let service = service_fn(move |request| service.clone().call(request));
+    let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW)
+        .max_frame_size(FRAME)
+        .serve_connection(io, service);
+    let mut connection = pin!(connection);
+    match first(connection.as_mut(), draining.started()).await {
+        Some(result) => result,
+        None => {
+            connection.as_mut().graceful_shutdown(); // GOAWAY; streams that are open end normally
+            connection.await
+        }
+    }
+}
+
+/// The output of `main`, or `None` once `limit` ended first.
+async fn first<T>(main: impl Future<Output = T>, limit: impl Future<Output = ()>) -> Option<T> {
+    tokio::select! {
+        biased;
+        result = main => Some(result),
+        () = limit => None,
+    }
+}

@@ -1,0 +1,111 @@
+//! Listening sockets. A port is taken before the models load, so that a port in use is told at once,
+//! but nobody can connect until [`Bound::listen`]: as with Triton, who can connect finds the models.
+
+use std::io;
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpListener;
+
+const BACKLOG: i32 = 1024;
+/// How long to leave the system alone when it has no file descriptors left.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// A socket with an address that nobody can connect to yet.
+#[derive(Debug)]
+pub struct Bound {
+    socket: Socket,
+    address: SocketAddr,
+}
+
+/// Takes `host:port`; port 0 means any free one. `reuse` lets other processes share the port.
+///
+/// # Errors
+/// The host has no address, or the port is in use or forbidden.
+pub fn bind(host: &str, port: u16, reuse: bool) -> io::Result<Bound> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the host name has no address");
+    for address in (host, port).to_socket_addrs()? {
+        match bind_address(address, reuse) {
+            Ok(bound) => return Ok(bound),
+            Err(e) => last = e,
+        }
+    }
+    Err(last)
+}
+
+fn bind_address(address: SocketAddr, reuse: bool) -> io::Result<Bound> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if reuse {
+        socket.set_reuse_port(true)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    let address = socket.local_addr()?.as_socket().unwrap_or(address);
+    Ok(Bound { socket, address })
+}
+
+impl Bound {
+    /// The address, with the port that was chosen.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Lets clients connect. Must be called within a runtime.
+    ///
+    /// # Errors
+    /// Another process listens on the port.
+    pub fn listen(&self) -> io::Result<TcpListener> {
+        self.socket.listen(BACKLOG)?;
+        TcpListener::from_std(self.socket.try_clone()?.into())
+    }
+}
+
+/// The next connection, as a blocking-mode-free standard socket that any runtime can take.
+pub(super) async fn accept(listener: &TcpListener) -> TcpStream {
+    loop {
+        match listener.accept().await.and_then(|(stream, _)| stream.into_std()) {
+            Ok(stream) => return stream,
+            Err(e) if is_of_one_connection(&e) => {}
+            Err(e) => {
+                tracing::warn!("failed to accept a connection: {e}");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+/// A connection that waits already, if any.
+pub(super) fn accept_waiting(listener: &TcpListener) -> Option<TcpStream> {
+    use futures_util::FutureExt;
+    accept(listener).now_or_never()
+}
+
+/// Errors of `accept` that concern the one connection, which is gone.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn nobody_connects_before_listen() {
+        let bound = bind("127.0.0.1", 0, false).unwrap();
+        let refused = TcpStream::connect(bound.address()).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+        let listener = bound.listen().unwrap();
+        let client = TcpStream::connect(bound.address()).unwrap();
+        assert_eq!(accept(&listener).await.peer_addr().unwrap(), client.local_addr().unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_port_in_use_is_an_error() {
+        let first = bind("127.0.0.1", 0, false).unwrap();
+        let _listener = first.listen().unwrap();
+        assert_eq!(bind("127.0.0.1", first.address().port(), false).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+    }
+}

@@ -1,0 +1,114 @@
+//! The spine: look up a ready model, validate, enqueue, await. Both frontends call it and nothing deeper.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use nereid_core::{Error, InferRequest, InferResponse, Respond, Responder, Result, ValidRequest};
+use nereid_repository::{ModelVersion, Repository};
+use nereid_scheduler::Lead;
+use tokio::sync::oneshot;
+
+/// What the frontends serve.
+#[derive(Debug)]
+pub struct Service {
+    repository: Repository,
+    /// Name that the server gives itself (`--id`).
+    id: String,
+    exiting: AtomicBool,
+}
+
+impl Service {
+    /// Serves the models of `repository` under the server name `id`.
+    pub fn new(repository: Repository, id: String) -> Self {
+        Self { repository, id, exiting: AtomicBool::new(false) }
+    }
+
+    /// The models.
+    pub fn repository(&self) -> &Repository {
+        &self.repository
+    }
+
+    /// Name of the server.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// From now on the server is neither live nor ready.
+    pub fn set_exiting(&self) {
+        self.exiting.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the server runs.
+    ///
+    /// # Errors
+    /// `Unavailable` when it is about to exit.
+    pub fn live(&self) -> Result<bool> {
+        if self.exiting.load(Ordering::Relaxed) { Err(Error::unavailable("Server exiting")) } else { Ok(true) }
+    }
+
+    /// Whether every model is ready, as far as `--strict-readiness` asks.
+    ///
+    /// # Errors
+    /// `Unavailable` when the server is about to exit.
+    pub fn ready(&self) -> Result<bool> {
+        Ok(self.live()? && self.repository.is_ready())
+    }
+
+    /// The ready version of a model; `None` means the highest.
+    ///
+    /// # Errors
+    /// Triton's `Request for unknown model: …`.
+    pub fn model(&self, name: &str, version: Option<u64>) -> Result<Arc<ModelVersion>> {
+        self.repository.find(name, version)
+    }
+
+    /// Loads or unloads: as slow as the model is, hence not on an event loop.
+    ///
+    /// # Errors
+    /// Those of `action`.
+    pub async fn control(
+        self: Arc<Self>,
+        action: impl FnOnce(&Repository) -> Result<()> + Send + 'static,
+    ) -> Result<()> {
+        tokio::task::spawn_blocking(move || action(self.repository()))
+            .await
+            .unwrap_or_else(|e| Err(Error::internal(format!("model control failed: {e}"))))
+    }
+
+    /// Runs one request on `model`. Dropping the future cancels the request.
+    ///
+    /// # Errors
+    /// The request does not fit the model, the queue refuses it, or the model fails.
+    pub async fn infer(&self, model: &ModelVersion, request: InferRequest) -> Result<InferResponse> {
+        let request = ValidRequest::new(request, &model.config)?;
+        let (sender, receiver) = oneshot::channel();
+        if let Some(lead) = model.scheduler().enqueue(request, Responder::new(Waiting(sender))) {
+            // Not part of this future: the batch is not the caller's alone to cancel.
+            tokio::spawn(drive(lead));
+        }
+        receiver.await.unwrap_or_else(|_| Err(Error::internal("inference request was dropped unanswered")))
+    }
+}
+
+/// Runs a fast model's batches on this thread, letting other requests arrive in between.
+async fn drive(mut lead: Lead) {
+    loop {
+        tokio::task::yield_now().await;
+        if !lead.run() {
+            return;
+        }
+    }
+}
+
+/// A frontend that waits for its answer.
+struct Waiting(oneshot::Sender<Result<InferResponse>>);
+
+impl Respond for Waiting {
+    fn respond(self: Box<Self>, result: Result<InferResponse>) {
+        drop(self.0.send(result)); // fails only when the client has gone
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.0.is_closed()
+    }
+}
