@@ -1,1 +1,32 @@
-//! 
+//! ONNX Runtime as a backend: CPU, and CUDA or TensorRT where the library offers them.
+//!
+//! The library is loaded at run time, on the first model, so that a server without ONNX models needs
+//! none. Sessions, values and runs go through the C API that the `ort` crate loads: the safe API of
+//! `ort` refuses strings with NUL, drops ONNX Runtime's own error codes, and allocates on every run.
+//! No batching, no queue and no request decoding happen here.
+#![allow(unsafe_code, reason = "this crate is the seam to a C library")]
+
+mod accelerators;
+mod autocomplete;
+mod backend;
+mod check;
+mod datatype;
+mod error;
+mod graph;
+mod inputs;
+mod instance;
+mod library;
+mod logging;
+mod model;
+mod model_file;
+mod outputs;
+mod plan;
+mod raw;
+mod runtime;
+mod session;
+mod settings;
+mod strings;
+mod tensorrt;
+mod threads;
+
+pub use backend::{OnnxRuntime, Options};

@@ -1,1 +1,28 @@
-//! 
+//! The model repository: folders on disk → parsed, completed, normalised, validated configs → loaded versions,
+//! which the server looks up by name.
+//!
+//! Knows the file system, the model config message and backends; knows neither HTTP nor gRPC. Lookups take no
+//! lock. Reloading on change (poll mode), overrides and ensembles are not here yet.
+
+mod config;
+mod disk;
+mod index;
+mod labels;
+mod lifecycle;
+mod loader;
+mod lookup;
+mod options;
+mod poll;
+mod repository;
+mod states;
+mod table;
+mod turns;
+mod version;
+mod versions;
+
+pub use index::IndexEntry;
+pub use labels::Labels;
+pub use options::{ControlMode, Options};
+pub use repository::{Repository, StartupFailure};
+pub use states::State;
+pub use version::ModelVersion;

@@ -18,7 +18,8 @@ use super::value::{NO_ARRAY, NO_UINT, Value, no_member};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Input {
     pub name: String,
-    /// `None` for a name that is no type. Triton lets it pass here and calls it `<invalid>` when the model's type differs.
+    /// `None` for a name that is no type. Triton lets it pass here and calls it `<invalid>` when the model's type
+    /// differs.
     pub datatype: Option<Datatype>,
     /// As sent; dimensions above `i64::MAX` wrap to negative ones, as in Triton.
     pub shape: Vec<i64>,
@@ -173,7 +174,9 @@ impl<'a> Fields<'a> {
         let found = match sources.iter().filter(|(set, _)| *set).count() {
             1 => return Ok(()),
             0 => " no field is set".to_owned(),
-            _ => sources.iter().filter(|(set, _)| *set).fold(" set".to_owned(), |text, (_, name)| text + name),
+            _ => {
+                sources.iter().filter(|(set, _)| *set).fold(" set".to_owned(), |text, (_, name)| text + name)
+            }
         };
         Err(Error::invalid_arg(format!(
             "Input must set only one of the following fields: 'data', 'binary_data_size' in 'parameters', \

@@ -1,7 +1,7 @@
 //! A pull reader over JSON text: the caller asks for the next thing and walks objects and arrays itself.
 //!
 //! One pass, no recursion, no tree. Strings stay in the text. What it accepts and how it words errors is
-//! RapidJSON with Triton's flags: `NaN`, `Infinity`, `Inf` are numbers, a NUL byte ends the document, a
+//! RapidJSON 1.1.0 with Triton's flags: `NaN`, `Infinity`, `Inf` are numbers, a NUL byte ends the document, a
 //! byte order mark is skipped, string bytes need not be UTF-8. It builds nothing and knows no field names.
 
 use super::error::{Syntax, SyntaxKind};
@@ -226,7 +226,7 @@ struct OpenContainers {
 
 impl OpenContainers {
     fn push(&mut self, container: Container) {
-        if self.depth > 0 && self.depth % 64 == 0 {
+        if self.depth > 0 && self.depth.is_multiple_of(64) {
             self.outer.push(self.bits);
         }
         self.bits = self.bits << 1 | u64::from(container == Container::Object);
@@ -236,7 +236,7 @@ impl OpenContainers {
     fn pop(&mut self) {
         self.depth -= 1;
         self.bits >>= 1;
-        if self.depth % 64 == 0 {
+        if self.depth.is_multiple_of(64) {
             self.bits = self.outer.pop().unwrap_or(0);
         }
     }

@@ -1,5 +1,7 @@
-//! JSON text, written the way RapidJSON writes it for Triton: compact, doubles at their shortest with a fraction or
+//! JSON text, written the way RapidJSON writes it for Triton: compact, doubles with a fraction or
 //! an exponent, `NaN` and `Infinity` as bare words, string bytes above 0x1f as they are.
+
+use super::grisu::Decimal;
 
 /// Appends `text` in quotes. Bytes that are not UTF-8 stay what they are, as in Triton.
 pub(super) fn string(out: &mut Vec<u8>, text: &[u8]) {
@@ -41,43 +43,54 @@ pub(super) fn boolean(out: &mut Vec<u8>, value: bool) {
 
 /// Appends a double: plain from 1e-6 to below 1e21, with an exponent beyond.
 pub(super) fn double(out: &mut Vec<u8>, value: f64) {
-    if !value.is_finite() {
-        let word: &[u8] = match (value.is_nan(), value < 0.0) {
-            (true, _) => b"NaN",
-            (_, true) => b"-Infinity",
-            _ => b"Infinity",
-        };
-        out.extend_from_slice(word);
+    if value.is_nan() {
+        out.extend_from_slice(b"NaN");
         return;
     }
-    let mut buffer = ryu::Buffer::new();
-    let text = buffer.format_finite(value);
-    let plain = (1e-6..1e21).contains(&value.abs());
-    match text.split_once('e') {
-        Some((mantissa, exponent)) if plain => spread(out, mantissa, exponent.parse().unwrap_or(0)),
-        _ => out.extend_from_slice(text.as_bytes()),
+    if value.is_sign_negative() {
+        out.push(b'-');
+    }
+    if value.is_infinite() {
+        out.extend_from_slice(b"Infinity");
+    } else if value == 0.0 {
+        out.extend_from_slice(b"0.0");
+    } else {
+        let decimal = Decimal::of(value.abs());
+        lay_out(out, decimal.digits(), decimal.exponent);
     }
 }
 
-/// Writes `mantissa * 10^exponent` without an exponent, for exponents outside of ryu's plain range.
-fn spread(out: &mut Vec<u8>, mantissa: &str, exponent: i32) {
-    let (sign, mantissa) = mantissa.strip_prefix('-').map_or(("", mantissa), |rest| ("-", rest));
-    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    out.extend_from_slice(sign.as_bytes());
+/// Writes `digits * 10^exponent`.
+fn lay_out(out: &mut Vec<u8>, digits: &[u8], exponent: i32) {
     let zeros =
         |out: &mut Vec<u8>, count: i32| out.resize(out.len() + usize::try_from(count).unwrap_or(0), b'0');
-    if exponent < 0 {
-        out.extend_from_slice(b"0.");
-        zeros(out, -exponent - 1);
-        out.extend_from_slice(whole.as_bytes());
-        out.extend_from_slice(fraction.as_bytes());
-    } else {
-        out.extend_from_slice(whole.as_bytes());
-        let moved = usize::try_from(exponent).unwrap_or(0).min(fraction.len());
-        let (before, behind) = fraction.split_at(moved);
-        out.extend_from_slice(before.as_bytes());
-        zeros(out, exponent - moved as i32);
-        out.push(b'.');
-        out.extend_from_slice(if behind.is_empty() { b"0" } else { behind.as_bytes() });
+    let point = digits.len() as i32 + exponent; // where the decimal point stands, counted from the first digit
+    match point {
+        1..=21 if exponent >= 0 => {
+            out.extend_from_slice(digits);
+            zeros(out, exponent);
+            out.extend_from_slice(b".0");
+        }
+        1..=21 => {
+            let (whole, fraction) = digits.split_at(point as usize);
+            out.extend_from_slice(whole);
+            out.push(b'.');
+            out.extend_from_slice(fraction);
+        }
+        -5..=0 => {
+            out.extend_from_slice(b"0.");
+            zeros(out, -point);
+            out.extend_from_slice(digits);
+        }
+        _ => {
+            let (first, fraction) = digits.split_at(1);
+            out.extend_from_slice(first);
+            if !fraction.is_empty() {
+                out.push(b'.');
+                out.extend_from_slice(fraction);
+            }
+            out.push(b'e');
+            integer(out, point - 1);
+        }
     }
 }

@@ -18,6 +18,7 @@ mod binary;
 mod datatype;
 mod decimal;
 mod error;
+mod grisu;
 mod inputs;
 mod json;
 mod json_write;

@@ -52,23 +52,24 @@ impl Reader<'_> {
 
 /// Reads the number at `start` and gives it with the offset behind it.
 ///
-/// Takes and gives offsets by value, because loops over tensors are twice as fast when theirs stays in a register.
+/// Takes and gives offsets by value, so that loops over tensors can keep theirs in a register.
 #[inline(always)]
 pub(super) fn read(text: &[u8], start: usize) -> Result<(Number, usize), Syntax> {
     let negative = byte(text, start) == b'-';
     let first = start + usize::from(negative);
     let (mut mantissa, mut at) = match byte(text, first) {
         b'0' => (0, first + 1),
-        b'1'..=b'9' => read_digits(text, first, 0),
+        b'1'..=b'9' => read_whole(text, first),
         _ => return not_finite(text, first, negative),
     };
     let mut digits = at - first;
     let mut exponent = 0;
     let mut next = byte(text, at);
-    if next != b'.' && next | 0x20 != b'e' {
-        if let Some(number) = integer(text, first, at, negative, mantissa) {
-            return Ok((number, at));
-        }
+    if next != b'.'
+        && next | 0x20 != b'e'
+        && let Some(number) = integer(text, first, at, negative, mantissa)
+    {
+        return Ok((number, at));
     }
     if next == b'.' {
         let fraction = at + 1;
@@ -94,7 +95,7 @@ pub(super) fn read(text: &[u8], start: usize) -> Result<(Number, usize), Syntax>
                 value
             }
         }
-        _ => slow_double(text, start, at)?,
+        _ => slow_double(text, start, at, exponent)?,
     };
     Ok((Number::Double(value), at))
 }
@@ -102,6 +103,20 @@ pub(super) fn read(text: &[u8], start: usize) -> Result<(Number, usize), Syntax>
 #[inline(always)]
 fn byte(text: &[u8], at: usize) -> u8 {
     text.get(at).copied().unwrap_or(0)
+}
+
+/// Reads the digits of a whole part. Most have a few, for which one branch each beats eight at a time.
+#[inline(always)]
+fn read_whole(text: &[u8], first: usize) -> (u64, usize) {
+    let mut value = 0;
+    for at in first..first + 4 {
+        let digit = byte(text, at).wrapping_sub(b'0');
+        if digit > 9 {
+            return (value, at);
+        }
+        value = value * 10 + u64::from(digit);
+    }
+    read_digits(text, first + 4, value)
 }
 
 /// Reads digits behind those of `value`; wraps beyond 19 of them, so callers count.
@@ -177,9 +192,12 @@ fn not_finite(text: &[u8], start: usize, negative: bool) -> Result<(Number, usiz
 }
 
 /// The number between `start` and `end`, for those that the fast way leaves over.
-fn slow_double(text: &[u8], start: usize, end: usize) -> Result<f64, Syntax> {
+///
+/// `exponent` is that of its last digit. One that is too large counts even when all digits are 0, as in Triton. (What
+/// overflows with a smaller exponent, such as `10e308`, is refused here as well; RapidJSON 1.1.0 makes it an infinity.)
+fn slow_double(text: &[u8], start: usize, end: usize, exponent: i64) -> Result<f64, Syntax> {
     match text.get(start..end).map(fast_float2::parse::<f64, _>) {
-        Some(Ok(value)) if value.is_finite() => Ok(value),
+        Some(Ok(value)) if value.is_finite() && exponent <= 308 => Ok(value),
         _ => Syntax::at(SyntaxKind::NumberTooBig, start),
     }
 }

@@ -77,7 +77,7 @@ pub fn write_response(response: &Response<'_>) -> Result<ResponseBody, Error> {
     out.push(b'"');
     if !response.parameters.is_empty() {
         out.extend_from_slice(b",\"parameters\":{");
-        list(&mut out, response.parameters, |out, parameter| write_parameter(out, parameter));
+        list(&mut out, response.parameters, write_parameter);
         out.push(b'}');
     }
     out.extend_from_slice(b",\"outputs\":[");
@@ -156,10 +156,10 @@ fn write_data(out: &mut Vec<u8>, output: &OutputView<'_>) -> Result<(), Error> {
         }
         Datatype::Fp64 => elements(out, output, |out, bytes| json::double(out, f64::from_le_bytes(bytes))),
         Datatype::Bytes => strings(out, output),
+        // Triton does not say which output.
         Datatype::Fp16 | Datatype::Bf16 => Err(Error::invalid_arg(format!(
-            "sending {} data via JSON is not supported. Please use the binary data format for output {}",
-            output.datatype.name(),
-            output.name
+            "sending {} data via JSON is not supported. Please use the binary data format for output",
+            output.datatype.name()
         ))),
     }
 }

@@ -44,7 +44,8 @@ impl<'a> Reader<'a> {
                     escapes += 1;
                 }
                 0 => return Syntax::at(SyntaxKind::StringUnclosed, self.at),
-                _ => return Syntax::at(SyntaxKind::StringEncoding, self.at),
+                // A control character; RapidJSON has no better words for it.
+                _ => return Syntax::at(SyntaxKind::StringEscape, self.at),
             }
         }
     }
@@ -72,8 +73,8 @@ impl<'a> Reader<'a> {
                     Some(_) => return Syntax::at(SyntaxKind::StringSurrogate, start),
                 }
             }
-            0xd800..=0xdfff => return Syntax::at(SyntaxKind::StringSurrogate, start),
-            _ => {}
+            0xd800..=0xdbff => return Syntax::at(SyntaxKind::StringSurrogate, start),
+            _ => {} // also a low surrogate alone
         }
         Ok(())
     }
@@ -139,12 +140,21 @@ fn unescape(raw: &[u8]) -> Vec<u8> {
                     at += 6;
                     point = 0x10000 + ((point - 0xd800) << 10) + (low - 0xdc00);
                 }
-                let character = char::from_u32(point).unwrap_or(char::REPLACEMENT_CHARACTER);
-                out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+                push_utf8(&mut out, point);
                 continue;
             }
             other => other,
         });
     }
     out
+}
+
+/// A low surrogate alone becomes the three bytes that UTF-8 would have for it, as in RapidJSON.
+fn push_utf8(out: &mut Vec<u8>, point: u32) {
+    match char::from_u32(point) {
+        Some(character) => out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes()),
+        None => {
+            out.extend([0xe0 | point >> 12, 0x80 | point >> 6 & 0x3f, 0x80 | point & 0x3f].map(|b| b as u8))
+        }
+    }
 }

@@ -47,9 +47,11 @@ impl Shards {
     {
         let Some(shard) = self.0.iter().min_by_key(|shard| shard.connections.load(Relaxed)) else { return };
         let open = Open::new(&shard.connections);
+        let loops = self.clone(); // a loop must not end before its connections: requests in flight live there
         shard.handle.spawn(async move {
             connection::serve(stream, service, options, draining).await;
             drop(open);
+            drop(loops);
         });
     }
 }

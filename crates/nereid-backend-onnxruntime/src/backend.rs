@@ -1,0 +1,80 @@
+//! The backend's face to the rest of Nereid. Making it is cheap: the library is loaded with the first
+//! model.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use nereid_core::backend::{AutoComplete, AutoCompleteRequest, Backend, LoadRequest, Model};
+use nereid_core::{ModelConfig, Result};
+
+use crate::accelerators::{self, Device};
+use crate::graph::Graph;
+use crate::model::OnnxModel;
+use crate::runtime::Runtime;
+use crate::settings::Settings;
+use crate::{autocomplete, model_file, session};
+
+/// What an [`OnnxRuntime`] needs to know.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// `libonnxruntime.so`. `None`: the environment variable `ORT_DYLIB_PATH`, else beside the executable,
+    /// in `../lib` of it, or wherever the loader looks.
+    pub library: Option<PathBuf>,
+    /// CPUs that the process may use at once (the container's quota); 0 counts as 1.
+    pub cpu_threads: usize,
+    /// `--backend-config=onnxruntime,<key>=<value>`: `enable-global-threadpool`, and for its pools
+    /// `intra_op_thread_count` and `inter_op_thread_count`. Others are ignored.
+    pub settings: BTreeMap<String, String>,
+}
+
+/// The `onnxruntime` backend. The library and its thread pools exist once per process: the first model
+/// that any `OnnxRuntime` loads decides them.
+#[derive(Debug)]
+pub struct OnnxRuntime {
+    library: Option<PathBuf>,
+    cpu_threads: usize,
+    settings: Settings,
+}
+
+impl OnnxRuntime {
+    /// A backend. Does not touch the library.
+    ///
+    /// # Errors
+    /// `InvalidArg` for a setting that does not parse.
+    pub fn new(options: Options) -> Result<Self> {
+        let Options { library, cpu_threads, settings } = options;
+        Ok(Self { library, cpu_threads: cpu_threads.max(1), settings: Settings::parse(&settings)? })
+    }
+
+    /// # Errors
+    /// `Unavailable` if there is no usable library.
+    fn runtime(&self) -> Result<&'static Runtime> {
+        Runtime::get(self.library.as_deref(), &self.settings, self.cpu_threads)
+    }
+}
+
+impl Backend for OnnxRuntime {
+    fn name(&self) -> &'static str {
+        "onnxruntime"
+    }
+
+    fn auto_complete(&self, request: &AutoCompleteRequest<'_>) -> Result<AutoComplete> {
+        if request.has_inputs && request.has_outputs {
+            return Ok(AutoComplete::default()); // Triton then leaves batching alone, too
+        }
+        let runtime = self.runtime()?;
+        let file = model_file::locate(request.model_file, request.model)?;
+        let options = session::inspection_options(runtime)?;
+        if request.on_gpu {
+            // A graph may have operators that only the GPU has.
+            let config = ModelConfig { name: request.model.to_owned(), ..Default::default() };
+            accelerators::append(runtime, &options, &config, Device::Gpu(0))?;
+        }
+        let session = session::open(runtime, &file, &options)?;
+        autocomplete::complete(request, &Graph::read(runtime, &session)?)
+    }
+
+    fn load(&self, request: &LoadRequest<'_>) -> Result<Box<dyn Model>> {
+        Ok(Box::new(OnnxModel::load(self.runtime()?, request, self.cpu_threads)?))
+    }
+}

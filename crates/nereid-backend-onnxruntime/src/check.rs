@@ -1,0 +1,177 @@
+//! Whether a config fits the graph it is for. Order of checks and texts are those of Triton's backend
+//! (`ValidateInputs`, `ValidateOutputs`, `CompareDimsSupported`). Reads nothing, runs nothing.
+
+use nereid_core::config::InputConfig;
+use nereid_core::shape::Dims;
+use nereid_core::{DataType, Error, ErrorCode, ModelConfig, Result};
+
+use crate::graph::{Graph, TensorInfo};
+
+/// Checks inputs, then outputs, each in the order of the config.
+///
+/// # Errors
+/// `InvalidArg` for the first thing that does not fit, `Unsupported` for ragged batches.
+pub(crate) fn fits(config: &ModelConfig, graph: &Graph) -> Result<()> {
+    let check = Check { config, model: &config.name };
+    check.inputs(graph)?;
+    check.outputs(graph)
+}
+
+struct Check<'a> {
+    config: &'a ModelConfig,
+    model: &'a str,
+}
+
+/// How strictly a config's dims are held against the graph's.
+#[derive(Clone, Copy, PartialEq)]
+enum Compare {
+    /// The config may fix a size that the graph leaves open.
+    Narrower,
+    Exact,
+}
+
+impl Check<'_> {
+    fn unable(&self, what: impl std::fmt::Display) -> Error {
+        Error::invalid_arg(format!("unable to load model '{}', {what}", self.model))
+    }
+
+    fn inputs(&self, graph: &Graph) -> Result<()> {
+        let expected = self.config.inputs.iter().filter(|input| !input.optional).count();
+        if expected != graph.inputs.len() {
+            return Err(self.unable(format_args!(
+                "configuration expects {expected} inputs, model provides {}",
+                graph.inputs.len()
+            )));
+        }
+        self.config.inputs.iter().try_for_each(|input| self.input(input, graph))
+    }
+
+    fn input(&self, input: &InputConfig, graph: &Graph) -> Result<()> {
+        let name = &*input.name;
+        if input.optional && self.config.batches() {
+            return Err(self.unable(format_args!(
+                "optional input '{name}' is not supported for models that support batching"
+            )));
+        }
+        let allowed = || graph.inputs.iter().chain(&graph.initializers);
+        let tensor = graph.input(name).ok_or_else(|| unexpected("input", name, allowed()))?;
+        self.datatype("input", name, input.datatype, tensor)?;
+        if input.optional && input.allow_ragged_batch {
+            return Err(self.unable(format_args!(
+                "configuration expects model provides input with shape [-1] for ragged input '{name}', which is not \
+                 supported for optional input"
+            )));
+        }
+        if input.allow_ragged_batch {
+            return Err(self.ragged(name, tensor));
+        }
+        self.dims(name, tensor, input.reshape.as_ref().unwrap_or(&input.dims), Compare::Narrower)
+    }
+
+    /// Triton accepts a ragged input whose shape is `[-1]`; here it is not supported yet.
+    fn ragged(&self, name: &str, tensor: &TensorInfo) -> Error {
+        if tensor.dims() != [-1] {
+            return self.unable(format_args!(
+                "configuration expects model provides input with shape [-1]  for ragged input '{name}', model \
+                 provides {}",
+                Dims(tensor.dims())
+            ));
+        }
+        Error::new(
+            ErrorCode::Unsupported,
+            format!("unable to load model '{}', ragged input '{name}' is not supported", self.model),
+        )
+    }
+
+    fn outputs(&self, graph: &Graph) -> Result<()> {
+        for output in &self.config.outputs {
+            let name = &*output.name;
+            let tensor =
+                graph.output(name).ok_or_else(|| unexpected("output", name, graph.outputs.iter()))?;
+            self.datatype("output", name, output.datatype, tensor)?;
+            self.dims(name, tensor, output.reshape.as_ref().unwrap_or(&output.dims), Compare::Exact)?;
+        }
+        Ok(())
+    }
+
+    fn datatype(&self, what: &str, name: &str, expected: DataType, tensor: &TensorInfo) -> Result<()> {
+        if tensor.datatype == Some(expected) {
+            return Ok(());
+        }
+        // Triton prints the protocol's name here, so that a string is TYPE_BYTES.
+        let provided = tensor.datatype.map_or("<invalid>", DataType::protocol_name);
+        Err(self.unable(format_args!(
+            "configuration expects datatype {} for {what} '{name}', model provides TYPE_{provided}",
+            expected.config_name(),
+        )))
+    }
+
+    fn dims(&self, name: &str, tensor: &TensorInfo, dims: &[i64], compare: Compare) -> Result<()> {
+        let Some(shape) = &tensor.shape else { return Ok(()) }; // the graph promises nothing
+        if shape.is_empty() {
+            return self.scalar(name, dims);
+        }
+        let model = self.model;
+        let fits = |dims: &[i64]| {
+            shape.len() == dims.len()
+                && shape.iter().zip(dims).all(|(m, d)| m == d || (compare == Compare::Narrower && *m == -1))
+        };
+        if !self.config.batches() {
+            if fits(dims) {
+                return Ok(());
+            }
+            return Err(Error::invalid_arg(format!(
+                "model '{model}', tensor '{name}': the model expects {} dimensions (shape {}) but the model \
+                 configuration specifies {} dimensions (shape {})",
+                shape.len(),
+                Dims(shape),
+                dims.len(),
+                Dims(dims)
+            )));
+        }
+        if shape[0] != -1 {
+            return Err(Error::invalid_arg(format!(
+                "model '{model}', tensor '{name}': for the model to support batching the shape should have at least \
+                 1 dimension and the first dimension must be -1; but shape expected by the model is {}",
+                Dims(shape)
+            )));
+        }
+        let full = [&[-1], dims].concat();
+        if fits(&full) {
+            return Ok(());
+        }
+        Err(Error::invalid_arg(format!(
+            "model '{model}', tensor '{name}': the model expects {} dimensions (shape {}) but the model configuration \
+             specifies {} dimensions (an initial batch dimension because max_batch_size > 0 followed by the explicit \
+             tensor shape, making complete shape {})",
+            shape.len(),
+            Dims(shape),
+            full.len(),
+            Dims(&full)
+        )))
+    }
+
+    fn scalar(&self, name: &str, dims: &[i64]) -> Result<()> {
+        if dims.iter().all(|dim| *dim == 1) {
+            return Ok(());
+        }
+        Err(self.unable(format_args!(
+            "scalar tensor '{name}', should only provide 1 in the model configuration when the model doesn't support \
+             batching. Model configuration provided: {}.",
+            Dims(dims)
+        )))
+    }
+}
+
+fn unexpected<'a>(what: &str, name: &str, allowed: impl Iterator<Item = &'a TensorInfo>) -> Error {
+    let mut allowed: Vec<String> = allowed.map(TensorInfo::name).collect();
+    allowed.sort_unstable();
+    Error::invalid_arg(format!(
+        "unexpected inference {what} '{name}', allowed {what}s are: {}",
+        allowed.join(", ")
+    ))
+}
+
+#[cfg(test)]
+#[path = "check_tests.rs"]
+mod tests;

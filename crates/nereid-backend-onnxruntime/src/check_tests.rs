@@ -1,0 +1,184 @@
+//! Every text of the check, against graphs made by hand.
+
+use nereid_core::config::{InputConfig, OutputConfig};
+
+use super::*;
+
+fn tensor(name: &str, datatype: DataType, shape: &[i64]) -> TensorInfo {
+    let name = std::ffi::CString::new(name).unwrap();
+    TensorInfo { name, datatype: Some(datatype), shape: Some(shape.to_vec()) }
+}
+
+fn graph() -> Graph {
+    Graph {
+        inputs: vec![tensor("x", DataType::Fp32, &[-1, 4]), tensor("s", DataType::Bytes, &[-1, -1])],
+        initializers: vec![tensor("w", DataType::Fp32, &[4])],
+        outputs: vec![tensor("y", DataType::Fp32, &[-1, -1])],
+    }
+}
+
+fn input(name: &str, datatype: DataType, dims: &[i64]) -> InputConfig {
+    let (dims, reshape) = (dims.to_vec(), None);
+    InputConfig { name: name.into(), datatype, dims, reshape, optional: false, allow_ragged_batch: false }
+}
+
+fn config() -> ModelConfig {
+    ModelConfig {
+        name: "m".into(),
+        max_batch_size: 8,
+        inputs: vec![input("x", DataType::Fp32, &[4]), input("s", DataType::Bytes, &[3])],
+        outputs: vec![OutputConfig {
+            name: "y".into(),
+            datatype: DataType::Fp32,
+            dims: vec![-1],
+            reshape: None,
+        }],
+        ..Default::default()
+    }
+}
+
+#[track_caller]
+fn check(change: impl FnOnce(&mut ModelConfig, &mut Graph), expected: &str) {
+    let (mut config, mut graph) = (config(), graph());
+    change(&mut config, &mut graph);
+    assert_eq!(fits(&config, &graph).map_err(|e| e.with_code()), Err(expected.to_owned()));
+}
+
+#[track_caller]
+fn accepted(change: impl FnOnce(&mut ModelConfig, &mut Graph)) {
+    let (mut config, mut graph) = (config(), graph());
+    change(&mut config, &mut graph);
+    assert_eq!(fits(&config, &graph), Ok(()));
+}
+
+#[test]
+fn what_fits() {
+    accepted(|_, _| {});
+    accepted(|c, g| {
+        c.max_batch_size = 0;
+        c.inputs[0].dims = vec![2, 4];
+        c.inputs[1].dims = vec![-1, 3];
+        c.outputs[0].dims = vec![-1, -1];
+        c.inputs.push(InputConfig { optional: true, ..input("w", DataType::Fp32, &[4]) });
+        g.inputs.reverse();
+    });
+    accepted(|c, _| {
+        c.inputs[0] = InputConfig { reshape: Some(vec![4]), ..input("x", DataType::Fp32, &[2, 2]) }
+    });
+    accepted(|_, g| g.outputs[0].shape = None);
+    accepted(|c, g| {
+        c.max_batch_size = 0;
+        c.inputs = vec![input("x", DataType::Fp32, &[1])];
+        g.inputs = vec![tensor("x", DataType::Fp32, &[])];
+        c.outputs.clear();
+    });
+}
+
+#[test]
+fn inputs() {
+    check(
+        |c, _| c.inputs.push(c.inputs[0].clone()),
+        "Invalid argument: unable to load model 'm', configuration expects 3 inputs, model provides 2",
+    );
+    check(
+        |c, _| c.inputs[0].name = "inputx".into(),
+        "Invalid argument: unexpected inference input 'inputx', allowed inputs are: s, w, x",
+    );
+    check(
+        |c, _| c.inputs[0].datatype = DataType::Int32,
+        "Invalid argument: unable to load model 'm', configuration expects datatype TYPE_INT32 for input 'x', model \
+         provides TYPE_FP32",
+    );
+    check(
+        |c, _| c.inputs[1].datatype = DataType::Int8,
+        "Invalid argument: unable to load model 'm', configuration expects datatype TYPE_INT8 for input 's', model \
+         provides TYPE_BYTES",
+    );
+    check(
+        |_, g| g.inputs[0].datatype = None,
+        "Invalid argument: unable to load model 'm', configuration expects datatype TYPE_FP32 for input 'x', model \
+         provides TYPE_<invalid>",
+    );
+    check(
+        |c, _| c.inputs.push(InputConfig { optional: true, ..input("w", DataType::Fp32, &[4]) }),
+        "Invalid argument: unable to load model 'm', optional input 'w' is not supported for models that support \
+         batching",
+    );
+}
+
+#[test]
+fn dims() {
+    check(
+        |c, _| c.inputs[0].dims = vec![5],
+        "Invalid argument: model 'm', tensor 'x': the model expects 2 dimensions (shape [-1,4]) but the model \
+         configuration specifies 2 dimensions (an initial batch dimension because max_batch_size > 0 followed by the \
+         explicit tensor shape, making complete shape [-1,5])",
+    );
+    check(
+        |c, _| c.inputs[0].dims = vec![-1], // the graph fixes it
+        "Invalid argument: model 'm', tensor 'x': the model expects 2 dimensions (shape [-1,4]) but the model \
+         configuration specifies 2 dimensions (an initial batch dimension because max_batch_size > 0 followed by the \
+         explicit tensor shape, making complete shape [-1,-1])",
+    );
+    check(
+        |c, _| c.outputs[0].dims = vec![7], // outputs must agree exactly
+        "Invalid argument: model 'm', tensor 'y': the model expects 2 dimensions (shape [-1,-1]) but the model \
+         configuration specifies 2 dimensions (an initial batch dimension because max_batch_size > 0 followed by the \
+         explicit tensor shape, making complete shape [-1,7])",
+    );
+    check(
+        |c, _| c.max_batch_size = 0,
+        "Invalid argument: model 'm', tensor 'x': the model expects 2 dimensions (shape [-1,4]) but the model \
+         configuration specifies 1 dimensions (shape [4])",
+    );
+    check(
+        |_, g| g.inputs[0].shape = Some(vec![1, 4]),
+        "Invalid argument: model 'm', tensor 'x': for the model to support batching the shape should have at least 1 \
+         dimension and the first dimension must be -1; but shape expected by the model is [1,4]",
+    );
+    check(
+        |_, g| g.inputs[0].shape = Some(vec![]),
+        "Invalid argument: unable to load model 'm', scalar tensor 'x', should only provide 1 in the model \
+         configuration when the model doesn't support batching. Model configuration provided: [4].",
+    );
+}
+
+#[test]
+fn ragged() {
+    check(
+        |c, _| c.inputs[0].allow_ragged_batch = true,
+        "Invalid argument: unable to load model 'm', configuration expects model provides input with shape [-1]  for \
+         ragged input 'x', model provides [-1,4]",
+    );
+    check(
+        |c, g| {
+            c.inputs[0].allow_ragged_batch = true;
+            g.inputs[0].shape = Some(vec![-1]);
+        },
+        "Unsupported: unable to load model 'm', ragged input 'x' is not supported",
+    );
+    check(
+        |c, _| {
+            c.max_batch_size = 0;
+            c.inputs[0].dims = vec![-1, 4];
+            c.inputs[1].dims = vec![-1, 3];
+            let w = input("w", DataType::Fp32, &[4]);
+            c.inputs.push(InputConfig { optional: true, allow_ragged_batch: true, ..w });
+        },
+        "Invalid argument: unable to load model 'm', configuration expects model provides input with shape [-1] for \
+         ragged input 'w', which is not supported for optional input",
+    );
+}
+
+#[test]
+fn outputs() {
+    check(
+        |c, _| c.outputs[0].name = "outputx".into(),
+        "Invalid argument: unexpected inference output 'outputx', allowed outputs are: y",
+    );
+    check(
+        |c, _| c.outputs[0].datatype = DataType::Bytes,
+        "Invalid argument: unable to load model 'm', configuration expects datatype TYPE_STRING for output 'y', model \
+         provides TYPE_FP32",
+    );
+}

@@ -1,0 +1,33 @@
+//! From a status of the C API to our error, with ONNX Runtime's own code and message.
+
+use std::ffi::{CStr, c_int};
+
+use nereid_core::{Error, Result};
+use ort::sys::{OrtApi, OrtErrorCode, OrtStatus, OrtStatusPtr};
+
+/// `Ok` for the null status. Takes ownership of the status.
+///
+/// # Errors
+/// `Internal` with Triton's text `onnx runtime error <code>: <message>` (`onnxruntime_utils.h`).
+#[inline]
+pub(crate) fn check(api: &OrtApi, status: OrtStatusPtr) -> Result<()> {
+    if status.0.is_null() { Ok(()) } else { Err(take(api, status.0)) }
+}
+
+#[cold]
+fn take(api: &OrtApi, status: *mut OrtStatus) -> Error {
+    // The code is read as a number: a newer library may know codes that the bindings' enum lacks.
+    type Read = unsafe extern "system" fn(*const OrtStatus) -> c_int;
+    type Declared = unsafe extern "system" fn(*const OrtStatus) -> OrtErrorCode;
+    // SAFETY: the two types differ only in the result, an `i32` in the C ABI either way.
+    let read: Read = unsafe { std::mem::transmute::<Declared, Read>(api.GetErrorCode) };
+    // SAFETY: a status that is not null is valid until it is released.
+    let code = unsafe { read(status) };
+    // SAFETY: as above.
+    let message = unsafe { (api.GetErrorMessage)(status) };
+    // SAFETY: the message is a C string that lives as long as the status; it is copied here.
+    let message = unsafe { CStr::from_ptr(message) }.to_string_lossy().into_owned();
+    // SAFETY: the status is ours, and this is the last use of it and of its message.
+    unsafe { (api.ReleaseStatus)(status) };
+    Error::internal(format!("onnx runtime error {code}: {message}"))
+}

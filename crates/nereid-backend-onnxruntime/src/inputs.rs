@@ -1,0 +1,96 @@
+//! Binds the inputs of a batch: a batch of one straight over the request's bytes, larger ones over a
+//! buffer that is gathered once and reused.
+
+use std::ffi::c_char;
+
+use nereid_core::batch::{Batch, concat};
+use nereid_core::{DataType, Result};
+use ort::sys::ONNXTensorElementDataType;
+
+use crate::plan::Plan;
+use crate::raw::Value;
+use crate::runtime::Runtime;
+use crate::strings;
+
+/// Inputs of the execution at hand, in the form `Run` takes. Cleared before the batch goes away.
+#[derive(Debug)]
+pub(crate) struct Inputs {
+    /// Point into the plan.
+    pub(crate) names: Vec<*const c_char>,
+    pub(crate) values: Vec<Value>,
+    /// One per input of the plan; holds what several requests were joined to.
+    gathered: Vec<Vec<u8>>,
+    /// Start and length of the memory that the values borrow.
+    borrowed: Vec<(usize, usize)>,
+}
+
+impl Inputs {
+    pub(crate) fn new(plan: &Plan) -> Self {
+        let count = plan.inputs.len();
+        Self {
+            names: Vec::with_capacity(count),
+            values: Vec::with_capacity(count),
+            gathered: plan.inputs.iter().map(|_| Vec::new()).collect(),
+            borrowed: Vec::with_capacity(count),
+        }
+    }
+
+    /// Makes a value for each input that the batch has. The values borrow from the batch and from `self`
+    /// without the compiler's knowledge: call [`Self::clear`] before either goes away.
+    ///
+    /// # Errors
+    /// The requests do not go together, or ONNX Runtime refuses a value.
+    pub(crate) fn bind(&mut self, runtime: &Runtime, plan: &Plan, batch: &Batch<'_>) -> Result<()> {
+        self.clear();
+        for (input, buffer) in plan.inputs.iter().zip(&mut self.gathered) {
+            let Some(tensor) = concat(batch, input.index, buffer)? else { continue };
+            let shape: &[i64] = if input.scalar { &[] } else { &tensor.shape };
+            let value = if input.datatype == DataType::Bytes {
+                strings::to_value(runtime, tensor.data, shape)?
+            } else {
+                self.borrowed.push((tensor.data.as_ptr().addr(), tensor.data.len()));
+                // SAFETY: the caller clears the values before the batch goes away; `gathered` is only
+                // touched again by the next call, after its values are gone.
+                unsafe {
+                    borrow(runtime, tensor.data.as_ptr().cast_mut(), tensor.data.len(), shape, input.element)
+                }?
+            };
+            self.names.push(input.name.as_ptr());
+            self.values.push(value);
+        }
+        Ok(())
+    }
+
+    /// Whether memory at `address` is part of a bound input.
+    pub(crate) fn contain(&self, address: usize) -> bool {
+        self.borrowed.iter().any(|(start, length)| (*start..start + length).contains(&address))
+    }
+
+    /// Releases the values.
+    pub(crate) fn clear(&mut self) {
+        self.values.clear();
+        self.names.clear();
+        self.borrowed.clear();
+    }
+}
+
+/// A tensor over memory that ONNX Runtime does not own.
+///
+/// # Safety
+/// `data` has `length` bytes, and they stay where they are while the value lives: readable for an input,
+/// writable and used by nobody else for an output.
+#[inline]
+pub(crate) unsafe fn borrow(
+    runtime: &Runtime,
+    data: *mut u8,
+    length: usize,
+    shape: &[i64],
+    element: ONNXTensorElementDataType,
+) -> Result<Value> {
+    Value::create(|out| {
+        let (create, memory) = (runtime.api.CreateTensorWithDataAsOrtValue, runtime.cpu.as_ptr());
+        // SAFETY: the memory info lives as long as the runtime; the caller vouches for the data, and
+        // ONNX Runtime checks that its length fits the shape.
+        unsafe { create(memory, data.cast(), length, shape.as_ptr(), shape.len(), element, out) }
+    })
+}

@@ -1,0 +1,105 @@
+//! One loaded version: the session that its CPU instances share, and what it takes to make one for a GPU.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use nereid_core::backend::{Instance, LoadRequest, Model};
+use nereid_core::config::{InstanceKind, InstanceSpec};
+use nereid_core::{ModelConfig, Result};
+use parking_lot::Mutex;
+
+use crate::accelerators::{self, Device};
+use crate::graph::Graph;
+use crate::instance::OnnxInstance;
+use crate::plan::Plan;
+use crate::raw::Session;
+use crate::runtime::Runtime;
+use crate::threads::{self, Threads};
+use crate::{model_file, session};
+
+/// A session and what is known about it.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) session: Session,
+    pub(crate) plan: Plan,
+    pub(crate) runtime: &'static Runtime,
+}
+
+/// A loaded version. The CPU session is made at load unless all instances are on GPUs.
+#[derive(Debug)]
+pub(crate) struct OnnxModel {
+    runtime: &'static Runtime,
+    config: Arc<ModelConfig>,
+    model_dir: PathBuf,
+    file: PathBuf,
+    /// Of the CPU session, shared by all CPU instances that the config had at load.
+    threads: Threads,
+    cpu: Mutex<Option<Arc<Loaded>>>,
+}
+
+impl OnnxModel {
+    /// Loads the version of `request` on `cpu_threads` CPUs.
+    ///
+    /// # Errors
+    /// Wrong parameters, no file, a broken file, or a graph that does not fit the config, in that order.
+    pub(crate) fn load(
+        runtime: &'static Runtime,
+        request: &LoadRequest<'_>,
+        cpu_threads: usize,
+    ) -> Result<Self> {
+        let config = request.config;
+        let gpu = |instance: &&InstanceSpec| matches!(instance.kind, InstanceKind::Gpu { .. });
+        let gpu_count = config.instances.iter().filter(gpu).count();
+        let cpu_count = config.instances.len() - gpu_count;
+        let threads = threads::plan(&config.parameters, cpu_threads, cpu_count)?;
+        session::serving_options(runtime, config, threads)?; // wrong parameters come before a missing file
+        let model = Self {
+            runtime,
+            config: config.clone(),
+            model_dir: request.model_dir.to_owned(),
+            file: model_file::locate(request.model_file, &config.name)?,
+            threads,
+            cpu: Mutex::new(None),
+        };
+        if cpu_count > 0 || gpu_count == 0 {
+            model.on_cpu()?;
+        }
+        Ok(model)
+    }
+
+    fn on_cpu(&self) -> Result<Arc<Loaded>> {
+        let mut cpu = self.cpu.lock();
+        if let Some(loaded) = &*cpu {
+            return Ok(loaded.clone());
+        }
+        let loaded = Arc::new(self.open(Device::Cpu, self.threads)?);
+        Ok(cpu.insert(loaded).clone())
+    }
+
+    fn open(&self, device: Device, threads: Threads) -> Result<Loaded> {
+        let Self { runtime, config, .. } = self;
+        let options = session::serving_options(runtime, config, threads)?;
+        let accelerated = accelerators::append(runtime, &options, config, device)?;
+        session::register_op_libraries(runtime, &options, config, &self.model_dir)?;
+        let guard = accelerated.then(|| runtime.accelerated.lock());
+        let session = session::open(runtime, &self.file, &options)?;
+        drop(guard);
+        let plan = Plan::new(config, &Graph::read(runtime, &session)?)?;
+        Ok(Loaded { session, plan, runtime })
+    }
+}
+
+impl Model for OnnxModel {
+    fn create_instance(&self, spec: &InstanceSpec) -> Result<Box<dyn Instance>> {
+        let loaded = match spec.kind {
+            InstanceKind::Cpu | InstanceKind::Model => self.on_cpu()?,
+            InstanceKind::Gpu { device } => {
+                // What falls back to the CPU runs on the caller's thread unless the config says otherwise.
+                let threads = threads::plan(&self.config.parameters, 1, 1)?;
+                Arc::new(self.open(Device::Gpu(device), threads)?)
+            }
+        };
+        let run_options = session::run_options(self.runtime, &self.config)?;
+        Ok(Box::new(OnnxInstance::new(loaded, run_options)))
+    }
+}

@@ -1,0 +1,122 @@
+//! The one place where the `ModelConfig` message becomes the config that the program trusts.
+//! It takes normalised, validated configs and checks only what the types demand.
+
+use std::collections::BTreeMap;
+
+use nereid_core::config::{
+    Accelerator, DynamicBatching, InputConfig, Optimization, OutputConfig, QueuePolicy, Scheduling,
+    TimeoutAction,
+};
+use nereid_core::{DataType, Error, ModelConfig, Result};
+use nereid_protocol::inference as wire;
+use wire::model_optimization_policy::execution_accelerators;
+
+use super::{dynamic_batching, instances};
+
+/// Converts `config`.
+///
+/// # Errors
+/// Internal, if a check that comes earlier was left out.
+pub(crate) fn convert(config: &wire::ModelConfig) -> Result<ModelConfig> {
+    let max_batch_size = u32::try_from(config.max_batch_size)
+        .map_err(|_| Error::internal(format!("negative max_batch_size of model '{}'", config.name)))?;
+    Ok(ModelConfig {
+        name: config.name.clone(),
+        backend: config.backend.clone(),
+        max_batch_size,
+        inputs: config.input.iter().map(input).collect::<Result<_>>()?,
+        outputs: config.output.iter().map(output).collect::<Result<_>>()?,
+        scheduling: match dynamic_batching(config) {
+            None => Scheduling::Default,
+            Some(batching) => Scheduling::DynamicBatching(dynamic(batching, max_batch_size)),
+        },
+        instances: instances::specs(config),
+        model_filename: config.default_model_filename.clone(),
+        parameters: config
+            .parameters
+            .iter()
+            .map(|(key, value)| (key.clone(), value.string_value.clone()))
+            .collect(),
+        optimization: config.optimization.as_ref().map(optimization).unwrap_or_default(),
+        op_libraries: config.model_operations.iter().flat_map(|o| o.op_library_filename.clone()).collect(),
+    })
+}
+
+fn input(input: &wire::ModelInput) -> Result<InputConfig> {
+    Ok(InputConfig {
+        name: input.name.as_str().into(),
+        datatype: datatype(input.data_type, &input.name)?,
+        dims: input.dims.clone(),
+        reshape: input.reshape.as_ref().map(|reshape| reshape.shape.clone()),
+        optional: input.optional,
+        allow_ragged_batch: input.allow_ragged_batch,
+    })
+}
+
+fn output(output: &wire::ModelOutput) -> Result<OutputConfig> {
+    Ok(OutputConfig {
+        name: output.name.as_str().into(),
+        datatype: datatype(output.data_type, &output.name)?,
+        dims: output.dims.clone(),
+        reshape: output.reshape.as_ref().map(|reshape| reshape.shape.clone()),
+    })
+}
+
+fn datatype(number: i32, tensor: &str) -> Result<DataType> {
+    DataType::from_number(number)
+        .ok_or_else(|| Error::internal(format!("tensor '{tensor}' has no data type ({number})")))
+}
+
+fn dynamic(batching: &wire::ModelDynamicBatching, max_batch_size: u32) -> DynamicBatching {
+    let sizes = batching.preferred_batch_size.iter().filter_map(|size| u32::try_from(*size).ok());
+    let mut preferred_batch_sizes: Vec<u32> = sizes.collect();
+    preferred_batch_sizes.sort_unstable();
+    preferred_batch_sizes.dedup();
+    if preferred_batch_sizes.is_empty() {
+        // A model that does not batch prefers nothing on the wire; its requests still run one by one.
+        preferred_batch_sizes.push(max_batch_size.max(1));
+    }
+    DynamicBatching {
+        preferred_batch_sizes,
+        max_queue_delay_us: batching.max_queue_delay_microseconds,
+        preserve_ordering: batching.preserve_ordering,
+        priority_levels: batching.priority_levels,
+        default_priority_level: batching.default_priority_level,
+        default_queue_policy: batching.default_queue_policy.as_ref().map(queue_policy).unwrap_or_default(),
+        priority_queue_policies: batching
+            .priority_queue_policy
+            .iter()
+            .map(|(level, policy)| (*level, queue_policy(policy)))
+            .collect(),
+    }
+}
+
+fn queue_policy(policy: &wire::ModelQueuePolicy) -> QueuePolicy {
+    QueuePolicy {
+        timeout_action: match policy.timeout_action() {
+            wire::model_queue_policy::TimeoutAction::Reject => TimeoutAction::Reject,
+            wire::model_queue_policy::TimeoutAction::Delay => TimeoutAction::Delay,
+        },
+        default_timeout_us: policy.default_timeout_microseconds,
+        allow_timeout_override: policy.allow_timeout_override,
+        max_queue_size: policy.max_queue_size,
+    }
+}
+
+fn optimization(policy: &wire::ModelOptimizationPolicy) -> Optimization {
+    let accelerators = policy.execution_accelerators.as_ref();
+    let convert = |list: &[execution_accelerators::Accelerator]| list.iter().map(accelerator).collect();
+    Optimization {
+        graph_level: policy.graph.as_ref().map(|graph| graph.level),
+        gpu_accelerators: accelerators.map(|a| convert(&a.gpu_execution_accelerator)).unwrap_or_default(),
+        cpu_accelerators: accelerators.map(|a| convert(&a.cpu_execution_accelerator)).unwrap_or_default(),
+        pinned_input: policy.input_pinned_memory.is_none_or(|pinned| pinned.enable),
+        pinned_output: policy.output_pinned_memory.is_none_or(|pinned| pinned.enable),
+    }
+}
+
+fn accelerator(accelerator: &execution_accelerators::Accelerator) -> Accelerator {
+    let parameters: BTreeMap<_, _> =
+        accelerator.parameters.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+    Accelerator { name: accelerator.name.clone(), parameters }
+}

@@ -1,0 +1,235 @@
+//! Instance groups: defaults, checks, and the list of instances to create
+//! (`NormalizeInstanceGroup`, `ValidateInstanceGroup`, `TritonModel::PrepareInstances`).
+
+use nereid_core::config::{InstanceKind, InstanceSpec};
+use nereid_core::{Error, Result};
+use nereid_protocol::inference::model_instance_group::Kind;
+use nereid_protocol::inference::{ModelConfig, ModelInstanceGroup};
+
+use super::{ONNXRUNTIME, TENSORRT, is_ensemble};
+
+/// Most instances that one version of a model may ask for; each costs threads and memory.
+const MAX_INSTANCES: usize = 4096;
+
+/// The GPUs that instances may use, numbered from 0.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Gpus {
+    pub(crate) count: usize,
+    /// For messages.
+    pub(crate) min_compute_capability: f64,
+}
+
+/// Gives every group a name, a kind that is not AUTO, a count and, on GPUs, their numbers.
+pub(crate) fn normalize(config: &mut ModelConfig, gpus: Gpus) {
+    if is_ensemble(config) {
+        return;
+    }
+    if config.instance_group.is_empty() {
+        let group = ModelInstanceGroup { name: config.name.clone(), ..Default::default() };
+        config.instance_group.push(group);
+    }
+    let ModelConfig { name, backend, instance_group, .. } = config;
+    for (index, group) in instance_group.iter_mut().enumerate() {
+        if group.name.is_empty() {
+            group.name = format!("{name}_{index}");
+        }
+        if group.kind() == Kind::Auto {
+            let usable = gpus.count > 0 && group.gpus.iter().all(|id| gpus.has(*id));
+            group.set_kind(if usable { Kind::Gpu } else { Kind::Cpu });
+        }
+        if group.count < 1 {
+            group.count = if group.kind() == Kind::Cpu && backend == ONNXRUNTIME.1 { 2 } else { 1 };
+        }
+        if group.kind() == Kind::Gpu && group.gpus.is_empty() {
+            group.gpus.extend(gpus.ids());
+        }
+    }
+}
+
+/// Refuses groups that this machine or the model's platform cannot have.
+///
+/// # Errors
+/// Triton's texts; and more than [`MAX_INSTANCES`] instances.
+pub(crate) fn validate(config: &ModelConfig, gpus: Gpus) -> Result<()> {
+    for group in &config.instance_group {
+        let subject = format!("instance group {} of model {}", group.name, config.name);
+        check_kind(group, &subject, gpus)?;
+        if !group.profile.is_empty() {
+            check_profiles(config, group, &subject)?;
+        }
+    }
+    let wanted = config.instance_group.iter().try_fold(0_usize, |sum, group| {
+        let devices = group.gpus.len().max(1);
+        sum.checked_add(usize::try_from(group.count).ok()?.checked_mul(devices)?)
+    });
+    if wanted.is_none_or(|wanted| wanted > MAX_INSTANCES) {
+        return Err(Error::invalid_arg(format!(
+            "instance groups of model {} ask for more than {MAX_INSTANCES} instances",
+            config.name
+        )));
+    }
+    Ok(())
+}
+
+/// The instances that normalised, validated groups ask for, in Triton's order.
+pub(crate) fn specs(config: &ModelConfig) -> Vec<InstanceSpec> {
+    let mut specs = Vec::new();
+    for group in &config.instance_group {
+        for index in 0..group.count {
+            let mut push = |kind, suffix: String| {
+                let name = format!("{}_{index}{suffix}", group.name);
+                specs.push(InstanceSpec { name, kind, passive: group.passive });
+            };
+            match group.kind() {
+                Kind::Gpu => {
+                    for &device in &group.gpus {
+                        push(InstanceKind::Gpu { device }, format!("_gpu{device}"));
+                    }
+                }
+                Kind::Model => push(InstanceKind::Model, String::new()),
+                Kind::Cpu | Kind::Auto => push(InstanceKind::Cpu, String::new()),
+            }
+        }
+    }
+    specs
+}
+
+impl Gpus {
+    fn ids(self) -> impl Iterator<Item = i32> {
+        (0..i32::MAX).take(self.count)
+    }
+
+    fn has(self, id: i32) -> bool {
+        usize::try_from(id).is_ok_and(|id| id < self.count)
+    }
+}
+
+fn check_kind(group: &ModelInstanceGroup, subject: &str, gpus: Gpus) -> Result<()> {
+    let invalid = |what: String| Err(Error::invalid_arg(format!("{subject} {what}")));
+    match group.kind() {
+        Kind::Model if !group.gpus.is_empty() => {
+            invalid("has kind KIND_MODEL but specifies one or more GPUs".into())
+        }
+        Kind::Cpu if !group.gpus.is_empty() => {
+            invalid("has kind KIND_CPU but specifies one or more GPUs".into())
+        }
+        Kind::Gpu if group.gpus.is_empty() => invalid("has kind KIND_GPU but no GPUs are available".into()),
+        Kind::Gpu => match group.gpus.iter().find(|id| !gpus.has(**id)) {
+            None => Ok(()),
+            Some(id) => invalid(format!(
+                "specifies invalid or unsupported gpu id {id}. GPUs with at least the minimum required CUDA compute \
+                 compatibility of {:.6} are: {}",
+                gpus.min_compute_capability,
+                gpus.ids().map(|id| id.to_string()).collect::<Vec<_>>().join(", ")
+            )),
+        },
+        Kind::Auto => Err(Error::internal(format!("{subject} has unexpected kind KIND_AUTO"))),
+        Kind::Cpu | Kind::Model => Ok(()),
+    }
+}
+
+fn check_profiles(config: &ModelConfig, group: &ModelInstanceGroup, subject: &str) -> Result<()> {
+    let platform = &config.platform;
+    if platform != TENSORRT.0 {
+        return Err(Error::invalid_arg(format!(
+            "{subject} and platform {platform}specifies profile field which is only supported for TensorRT models"
+        )));
+    }
+    match group.profile.iter().find(|profile| profile.parse::<u32>().is_err()) {
+        None => Ok(()),
+        Some(profile) => Err(Error::invalid_arg(format!(
+            "{subject} and platform {platform} specifies invalid profile {profile}. The field should contain the string \
+             representation of a non-negative integer."
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(groups: Vec<ModelInstanceGroup>) -> ModelConfig {
+        ModelConfig {
+            name: "m".into(),
+            platform: ONNXRUNTIME.0.into(),
+            backend: ONNXRUNTIME.1.into(),
+            instance_group: groups,
+            ..Default::default()
+        }
+    }
+
+    fn group(kind: Kind, count: i32, gpus: &[i32]) -> ModelInstanceGroup {
+        ModelInstanceGroup { kind: kind as i32, count, gpus: gpus.to_vec(), ..Default::default() }
+    }
+
+    #[track_caller]
+    fn names(groups: Vec<ModelInstanceGroup>, gpus: usize) -> Vec<String> {
+        let mut config = config(groups);
+        let gpus = Gpus { count: gpus, min_compute_capability: 6.0 };
+        normalize(&mut config, gpus);
+        validate(&config, gpus).unwrap();
+        specs(&config).into_iter().map(|spec| format!("{}:{:?}", spec.name, spec.kind)).collect()
+    }
+
+    #[test]
+    fn defaults_and_names() {
+        let gpu = |name: &str, device: i32| format!("{name}:Gpu {{ device: {device} }}");
+        assert_eq!(names(vec![], 0), ["m_0:Cpu", "m_1:Cpu"]);
+        assert_eq!(names(vec![], 2), [gpu("m_0_gpu0", 0), gpu("m_0_gpu1", 1)]);
+        assert_eq!(names(vec![group(Kind::Cpu, 3, &[])], 1), ["m_0_0:Cpu", "m_0_1:Cpu", "m_0_2:Cpu"]);
+        assert_eq!(names(vec![group(Kind::Auto, 0, &[])], 0), ["m_0_0:Cpu", "m_0_1:Cpu"]);
+        assert_eq!(names(vec![group(Kind::Model, 0, &[])], 1), ["m_0_0:Model"]);
+        assert_eq!(
+            names(vec![group(Kind::Cpu, 1, &[]), group(Kind::Gpu, 2, &[1])], 2),
+            ["m_0_0:Cpu".to_owned(), gpu("m_1_0_gpu1", 1), gpu("m_1_1_gpu1", 1)]
+        );
+    }
+
+    #[test]
+    fn refusals() {
+        let check = |group: ModelInstanceGroup, gpu_count: usize, expected: &str| {
+            let mut config = config(vec![group]);
+            let gpus = Gpus { count: gpu_count, min_compute_capability: 6.0 };
+            normalize(&mut config, gpus);
+            assert_eq!(validate(&config, gpus).unwrap_err().message(), expected);
+        };
+        let subject = "instance group m_0 of model m";
+        check(group(Kind::Gpu, 1, &[]), 0, &format!("{subject} has kind KIND_GPU but no GPUs are available"));
+        check(
+            group(Kind::Cpu, 1, &[0]),
+            1,
+            &format!("{subject} has kind KIND_CPU but specifies one or more GPUs"),
+        );
+        check(
+            group(Kind::Auto, 1, &[3]),
+            1,
+            &format!("{subject} has kind KIND_CPU but specifies one or more GPUs"),
+        );
+        check(
+            group(Kind::Model, 1, &[0]),
+            1,
+            &format!("{subject} has kind KIND_MODEL but specifies one or more GPUs"),
+        );
+        check(
+            group(Kind::Gpu, 1, &[0, 2]),
+            2,
+            &format!(
+                "{subject} specifies invalid or unsupported gpu id 2. GPUs with at least the minimum required CUDA \
+                 compute compatibility of 6.000000 are: 0, 1"
+            ),
+        );
+        check(
+            ModelInstanceGroup { profile: vec!["0".into()], ..group(Kind::Cpu, 1, &[]) },
+            0,
+            &format!(
+                "{subject} and platform onnxruntime_onnxspecifies profile field which is only supported for TensorRT \
+                 models"
+            ),
+        );
+        check(
+            group(Kind::Cpu, i32::MAX, &[]),
+            0,
+            "instance groups of model m ask for more than 4096 instances",
+        );
+    }
+}

@@ -1,0 +1,56 @@
+//! What a config may say and this server does not serve yet. Each entry goes when its feature comes.
+//! Silence would be worse: such a model would load and answer wrongly.
+
+use nereid_core::{Error, Result};
+use nereid_protocol::inference::ModelConfig;
+use nereid_protocol::inference::model_config::SchedulingChoice;
+
+/// Refuses, when a version is loaded, what no scheduler or backend here can do; names in the log what is
+/// left out without harm.
+///
+/// # Errors
+/// Unsupported, naming the field.
+pub(crate) fn at_load(config: &ModelConfig) -> Result<()> {
+    let name = &config.name;
+    let decoupled = config.model_transaction_policy.is_some_and(|policy| policy.decoupled);
+    for (used, field) in [
+        (
+            matches!(config.scheduling_choice, Some(SchedulingChoice::SequenceBatching(_))),
+            "sequence_batching",
+        ),
+        (super::is_ensemble(config), "ensemble_scheduling"),
+        (!config.batch_input.is_empty(), "batch_input"),
+        (!config.batch_output.is_empty(), "batch_output"),
+        (decoupled, "model_transaction_policy.decoupled"),
+    ] {
+        if used {
+            return Err(Error::unsupported(format!(
+                "model '{name}' uses '{field}', which is not supported yet"
+            )));
+        }
+    }
+    for (used, field) in [
+        (config.response_cache.is_some_and(|cache| cache.enable), "response_cache"),
+        (!config.model_warmup.is_empty(), "model_warmup"),
+    ] {
+        if used {
+            tracing::warn!("'{field}' of model '{name}' has no effect yet");
+        }
+    }
+    Ok(())
+}
+
+/// Refuses, when a model is found, repository agents: they may check or rewrite the model, so that a model
+/// must not load without them.
+///
+/// # Errors
+/// InvalidArg, naming the agent.
+pub(crate) fn at_poll(config: &ModelConfig) -> Result<()> {
+    match config.model_repository_agents.iter().flat_map(|agents| &agents.agents).next() {
+        None => Ok(()),
+        Some(agent) => Err(Error::invalid_arg(format!(
+            "unable to find 'libtritonrepoagent_{0}.so' for repo agent '{0}': repository agents are not supported yet",
+            agent.name
+        ))),
+    }
+}

@@ -1,0 +1,159 @@
+//! The repository folders: which models are there, and reading their small files.
+//!
+//! Paths stay as the user wrote them, because messages show them; what they resolve to must lie inside
+//! the repository. Nothing here knows what the files mean.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use nereid_core::{Error, Result};
+
+/// Most bytes that a config or label file may have.
+pub(crate) const MAX_TEXT_BYTES: u64 = 16 << 20;
+
+/// One repository folder.
+#[derive(Debug, Clone)]
+pub(crate) struct Root {
+    path: PathBuf,
+    canonical: PathBuf,
+}
+
+/// A model's folder, known to lie inside its repository.
+#[derive(Debug, Clone)]
+pub(crate) struct ModelDir {
+    pub(crate) path: PathBuf,
+    root: PathBuf,
+}
+
+impl Root {
+    /// Opens a repository folder.
+    ///
+    /// # Errors
+    /// It does not exist or is not a directory (`ModelRepositoryManager::Create`).
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        let canonical = canonical(path)?;
+        if !canonical.is_dir() {
+            return Err(Error::invalid_arg(format!(
+                "repository path is not a valid directory: '{}'",
+                path.display()
+            )));
+        }
+        Ok(Self { path: path.to_owned(), canonical })
+    }
+
+    /// Names of the model folders, sorted. Hidden entries, files and links that lead out are left out.
+    pub(crate) fn models(&self) -> Result<BTreeSet<String>> {
+        let names = subdirectories(&self.path)?.into_iter().filter(|name| match self.model(name) {
+            Ok(found) => found.is_some(),
+            Err(e) => {
+                tracing::warn!("ignore model directory '{}': {e}", self.path.join(name).display());
+                false
+            }
+        });
+        Ok(names.collect())
+    }
+
+    /// The folder of model `name`, or `None` if this repository has none.
+    ///
+    /// # Errors
+    /// The folder is a link that leaves the repository.
+    pub(crate) fn model(&self, name: &str) -> Result<Option<ModelDir>> {
+        let path = self.path.join(name);
+        if !path.is_dir() {
+            return Ok(None);
+        }
+        let dir = ModelDir { path, root: self.canonical.clone() };
+        dir.confine(&dir.path)?;
+        Ok(Some(dir))
+    }
+}
+
+impl ModelDir {
+    /// Refuses a path that exists and resolves to a place outside the repository.
+    pub(crate) fn confine(&self, path: &Path) -> Result<()> {
+        match path.canonicalize() {
+            Ok(real) if !real.starts_with(&self.root) => Err(Error::invalid_arg(format!(
+                "'{}' leads to '{}', which is outside the model repository",
+                path.display(),
+                real.display()
+            ))),
+            _ => Ok(()), // a missing file is reported by whoever needs it
+        }
+    }
+}
+
+/// In which repositories each model name is found.
+pub(crate) fn scan(roots: &[Root]) -> Result<BTreeMap<String, usize>> {
+    let mut found = BTreeMap::new();
+    for root in roots {
+        for name in root.models()? {
+            *found.entry(name).or_insert(0) += 1;
+        }
+    }
+    Ok(found)
+}
+
+/// Names of the folders in `path`, sorted, without hidden ones and without names that are not UTF-8.
+///
+/// # Errors
+/// Internal `failed to open directory <path>`.
+pub(crate) fn subdirectories(path: &Path) -> Result<BTreeSet<String>> {
+    entries(path, |entry| entry.path().is_dir())
+}
+
+/// Names of everything in `path`, sorted, without hidden entries and without names that are not UTF-8.
+///
+/// # Errors
+/// Internal `failed to open directory <path>`.
+pub(crate) fn contents(path: &Path) -> Result<BTreeSet<String>> {
+    entries(path, |_| true)
+}
+
+fn entries(path: &Path, keep: impl Fn(&fs::DirEntry) -> bool) -> Result<BTreeSet<String>> {
+    let failed = |_| Error::internal(format!("failed to open directory {}", path.display()));
+    let mut names = BTreeSet::new();
+    for entry in fs::read_dir(path).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        if let Ok(name) = entry.file_name().into_string()
+            && !name.starts_with('.')
+            && keep(&entry)
+        {
+            names.insert(name);
+        }
+    }
+    Ok(names)
+}
+
+/// Reads a whole text file of at most [`MAX_TEXT_BYTES`]; `kind` names it in messages.
+///
+/// # Errors
+/// Internal `failed to open text file for read <path>: <why>` (Triton's), or the file is too large.
+pub(crate) fn read_text(path: &Path, kind: &str) -> Result<Vec<u8>> {
+    let failed =
+        |why: String| Error::internal(format!("failed to open text file for read {}: {why}", path.display()));
+    let file = File::open(path).map_err(|e| failed(os_text(&e)))?;
+    let mut bytes = Vec::new();
+    file.take(MAX_TEXT_BYTES + 1).read_to_end(&mut bytes).map_err(|e| failed(os_text(&e)))?;
+    if bytes.len() as u64 > MAX_TEXT_BYTES {
+        return Err(Error::invalid_arg(format!(
+            "{kind} '{}' is larger than the limit of {MAX_TEXT_BYTES} bytes",
+            path.display()
+        )));
+    }
+    Ok(bytes)
+}
+
+/// The words of `strerror`, without the ` (os error N)` that Rust adds.
+fn os_text(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    match text.find(" (os error ") {
+        Some(end) => text[..end].to_owned(),
+        None => text,
+    }
+}
+
+fn canonical(path: &Path) -> Result<PathBuf> {
+    path.canonicalize().map_err(|_| Error::internal(format!("failed to stat file {}", path.display())))
+}

@@ -1,0 +1,157 @@
+//! Loads one version of a model that was found on disk: complete, check, convert, hand to the backend, make
+//! instances, start the scheduler (`TritonModel::Create`). Errors are what the index shows as reason.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use nereid_core::backend::{Backend, LoadRequest, Model};
+use nereid_core::{Error, ModelConfig, Result, Timestamp};
+use nereid_protocol::inference;
+use nereid_scheduler::{Scheduler, SchedulerOptions};
+use parking_lot::Mutex;
+
+use crate::config::instances::{self, Gpus};
+use crate::config::{complete, convert, normalize, tensors, unsupported, validate};
+use crate::poll::Polled;
+use crate::table::Table;
+use crate::version::{Description, Running};
+use crate::{Labels, ModelVersion, Options};
+
+/// Test hook of Triton's: hold the first batch until this many requests wait.
+const DELAY_VARIABLE: &str = "TRITONSERVER_DELAY_SCHEDULER";
+
+/// Everything that loading needs besides the model.
+#[derive(Debug)]
+pub(crate) struct Loader {
+    pub(crate) backends: Vec<Arc<dyn Backend>>,
+    pub(crate) table: Arc<Table>,
+    auto_complete: bool,
+    default_max_batch_size: u32,
+    retries: u32,
+    gpus: Gpus,
+    delay_until_queued: usize,
+}
+
+impl Loader {
+    pub(crate) fn new(options: &Options, backends: Vec<Arc<dyn Backend>>, table: Arc<Table>) -> Self {
+        let delay = std::env::var(DELAY_VARIABLE).ok().and_then(|text| text.parse().ok());
+        Self {
+            backends,
+            table,
+            auto_complete: options.auto_complete,
+            default_max_batch_size: options.default_max_batch_size,
+            retries: options.load_retries,
+            gpus: Gpus { count: options.gpu_count, min_compute_capability: options.min_compute_capability },
+            delay_until_queued: delay.unwrap_or(0),
+        }
+    }
+
+    /// Loads `version`, with further attempts as configured. A panic of the backend is an error like others.
+    pub(crate) fn load(&self, model: &Polled, version: u64) -> Result<Arc<ModelVersion>> {
+        tracing::info!("loading: {}:{version}", model.name);
+        let started = Timestamp::now();
+        let mut attempts = 0;
+        loop {
+            let attempt = catch_unwind(AssertUnwindSafe(|| self.attempt(model, version, started)));
+            let result = attempt.unwrap_or_else(|panic| Err(panicked(&*panic)));
+            match result {
+                Err(e) if attempts == self.retries => {
+                    tracing::error!("failed to load '{}' version {version}: {}", model.name, e.with_code());
+                    return Err(e);
+                }
+                Err(e) => tracing::warn!(
+                    "failed to load '{}' version {version}, trying again: {}",
+                    model.name,
+                    e.with_code()
+                ),
+                Ok(loaded) => return Ok(loaded),
+            }
+            attempts += 1;
+        }
+    }
+
+    fn attempt(&self, model: &Polled, version: u64, started: Timestamp) -> Result<Arc<ModelVersion>> {
+        let mut wire_config = model.config.clone();
+        unsupported::at_load(&wire_config)?;
+        let backend = self.backend(&wire_config)?;
+        instances::normalize(&mut wire_config, self.gpus);
+        instances::validate(&wire_config, self.gpus)?;
+        let model_file = model_file(model, version)?;
+        if self.auto_complete {
+            let request = complete::request(&wire_config, &model_file, self.default_max_batch_size);
+            let answer = backend.auto_complete(&request)?;
+            complete::apply(&mut wire_config, answer);
+            normalize::defaults(&mut wire_config);
+        }
+        validate::validate(&wire_config)?;
+        tensors::validate(&wire_config)?;
+        let labels = Labels::read(&model.dir, &model.name, &wire_config.output)?;
+        let config = Arc::new(convert::convert(&wire_config)?);
+        let request =
+            LoadRequest { config: &config, version, model_dir: &model.dir.path, model_file: &model_file };
+        let loaded = backend.load(&request)?;
+        tensors::unique_names(&wire_config)?;
+        let running = self.start(&model.name, version, &config, loaded)?;
+        let load_duration = Timestamp::now().since(started);
+        let name = model.name.clone();
+        let description = Description { name, version, config, wire_config, labels, load_duration };
+        Ok(Arc::new(ModelVersion::new(description, running)))
+    }
+
+    fn backend(&self, config: &inference::ModelConfig) -> Result<&Arc<dyn Backend>> {
+        self.backends.iter().find(|backend| backend.name() == config.backend).ok_or_else(|| {
+            Error::invalid_arg(if config.runtime.is_empty() {
+                format!(
+                    "unable to find backend library for backend '{}', try specifying runtime on the model configuration.",
+                    config.backend
+                )
+            } else {
+                format!("unable to find backend library '{}' for model '{}'", config.runtime, config.name)
+            })
+        })
+    }
+
+    fn start(
+        &self,
+        name: &Arc<str>,
+        version: u64,
+        config: &Arc<ModelConfig>,
+        model: Box<dyn Model>,
+    ) -> Result<Running> {
+        let (mut active, mut passive) = (Vec::new(), Vec::new());
+        for spec in &config.instances {
+            let instance = model.create_instance(spec)?;
+            if spec.passive { passive.push(instance) } else { active.push(instance) }
+        }
+        let scheduler = Scheduler::start(SchedulerOptions {
+            config: config.clone(),
+            instances: active,
+            delay_until_queued: self.delay_until_queued,
+        })?;
+        let departure = self.table.arrived(name, version);
+        Ok(Running { scheduler, passive: Mutex::new(passive), model: Mutex::new(model), departure })
+    }
+}
+
+/// The file that the config names, in the folder of `version`. Whether it exists is the backend's question.
+fn model_file(model: &Polled, version: u64) -> Result<PathBuf> {
+    let name = Path::new(&model.config.default_model_filename);
+    let file = model.dir.path.join(version.to_string()).join(name);
+    if !name.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir)) {
+        return Err(Error::invalid_arg(format!(
+            "default_model_filename '{}' of model '{}' is outside the version directory",
+            name.display(),
+            model.name
+        )));
+    }
+    model.dir.confine(&file)?;
+    Ok(file)
+}
+
+fn panicked(panic: &(dyn Any + Send)) -> Error {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    Error::internal(format!("panic while loading: {}", text.unwrap_or("no message")))
+}

@@ -1,0 +1,63 @@
+//! What a server is told about its model repositories, as parsed from its command line.
+
+use std::path::PathBuf;
+
+/// When models are loaded and unloaded (`--model-control-mode`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ControlMode {
+    /// Every model is loaded at start; later changes on disk are ignored.
+    #[default]
+    None,
+    /// Every model is loaded at start; changes on disk are followed.
+    Poll,
+    /// Only [`Options::startup_models`] are loaded at start; the load and unload APIs do the rest.
+    Explicit,
+}
+
+/// Everything [`crate::Repository::open`] needs to know.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Folders of models (`--model-repository`, repeatable).
+    pub paths: Vec<PathBuf>,
+    pub control: ControlMode,
+    /// Models to load at start in explicit mode (`--load-model`); a single `*` means all.
+    pub startup_models: Vec<String>,
+    /// Let backends fill in what a config lacks; off, every model needs a full config.
+    pub auto_complete: bool,
+    /// The server is ready only when every model is.
+    pub strict_readiness: bool,
+    /// Model versions loaded at the same time; at least 1 is used.
+    pub load_threads: usize,
+    /// Further attempts after a version failed to load.
+    pub load_retries: u32,
+    /// `max_batch_size` for a model that can batch and whose config gives none.
+    pub default_max_batch_size: u32,
+    /// `--model-config-name`: read `configs/<name>.pbtxt` where it exists; empty means off.
+    pub config_name: String,
+    /// GPUs that may be used, numbered from 0.
+    pub gpu_count: usize,
+    /// Least CUDA compute capability of those GPUs, for messages.
+    pub min_compute_capability: f64,
+    /// `--model-namespacing`; accepted, not in effect yet.
+    pub model_namespacing: bool,
+}
+
+impl Default for Options {
+    /// The defaults of Triton's command line.
+    fn default() -> Self {
+        Self {
+            paths: Vec::new(),
+            control: ControlMode::None,
+            startup_models: Vec::new(),
+            auto_complete: true,
+            strict_readiness: true,
+            load_threads: 4,
+            load_retries: 0,
+            default_max_batch_size: 4,
+            config_name: String::new(),
+            gpu_count: 0,
+            min_compute_capability: 6.0,
+            model_namespacing: false,
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! The repository as a whole: what it is made of and how it starts. Loading is in `lifecycle`, questions are
+//! in `lookup` and `index`.
+
+use std::sync::Arc;
+
+use nereid_core::backend::Backend;
+use nereid_core::{Error, Result};
+
+use crate::disk::{self, Root};
+use crate::lifecycle::Failure;
+use crate::loader::Loader;
+use crate::poll;
+use crate::table::Table;
+use crate::turns::Turns;
+use crate::{ControlMode, Options};
+
+/// All models of a server, from disk to loaded versions.
+#[derive(Debug)]
+pub struct Repository {
+    pub(crate) options: Options,
+    pub(crate) roots: Vec<Root>,
+    pub(crate) table: Arc<Table>,
+    pub(crate) loader: Loader,
+    pub(crate) turns: Turns,
+    startup_failures: Vec<StartupFailure>,
+}
+
+/// A model that was to be loaded at start and is not served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StartupFailure {
+    pub model: String,
+    pub error: Error,
+}
+
+impl Repository {
+    /// Opens the repositories and loads what the control mode says. Blocks until every load has ended. A
+    /// model that fails is recorded in [`Self::startup_failures`] and in the index; it fails nothing else.
+    ///
+    /// # Errors
+    /// A repository is not a readable directory, or the startup models contradict each other.
+    pub fn open(options: Options, backends: Vec<Arc<dyn Backend>>) -> Result<Self> {
+        let roots = options.paths.iter().map(|path| Root::open(path)).collect::<Result<Vec<_>>>()?;
+        if options.model_namespacing {
+            tracing::warn!("model namespacing has no effect yet");
+        }
+        let names = startup_models(&options, &roots)?;
+        let table = Arc::<Table>::default();
+        let loader = Loader::new(&options, backends, table.clone());
+        let mut repository =
+            Self { options, roots, table, loader, turns: Turns::default(), startup_failures: Vec::new() };
+        repository.startup_failures = repository.load_at_start(&names);
+        Ok(repository)
+    }
+
+    /// The models that failed to load at start. With `--exit-on-error` the server ends if there is one
+    /// (`failed to load all models`).
+    pub fn startup_failures(&self) -> &[StartupFailure] {
+        &self.startup_failures
+    }
+
+    fn load_at_start(&self, names: &[String]) -> Vec<StartupFailure> {
+        let mut failures = Vec::new();
+        let mut good = Vec::new();
+        for name in names {
+            match poll::check_name(name) {
+                Ok(()) => good.push(name.as_str()),
+                Err(error) => failures.push(StartupFailure { model: name.clone(), error }),
+            }
+        }
+        let outcomes = self.load_all(&good).into_iter();
+        failures.extend(outcomes.filter_map(|(model, outcome)| match outcome {
+            Ok(()) => None,
+            Err(Failure::Poll(error) | Failure::Load(error)) => Some(StartupFailure { model, error }),
+        }));
+        failures.sort_unstable_by(|a, b| a.model.cmp(&b.model));
+        failures
+    }
+}
+
+/// Names of the models to load at start, each once.
+fn startup_models(options: &Options, roots: &[Root]) -> Result<Vec<String>> {
+    let named = &options.startup_models;
+    if options.control == ControlMode::Explicit {
+        let all = named.iter().any(|name| name == "*");
+        if !all {
+            let mut names = named.clone();
+            names.sort_unstable();
+            names.dedup();
+            return Ok(names);
+        }
+        if named.len() > 1 {
+            return Err(Error::invalid_arg(
+                "Wildcard model name '*' must be the ONLY startup model if specified at all.",
+            ));
+        }
+    }
+    Ok(disk::scan(roots)?.into_keys().collect())
+}

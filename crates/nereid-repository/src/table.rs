@@ -1,0 +1,66 @@
+//! What every thread sees of the models: a snapshot that is replaced as a whole. Reading takes no lock;
+//! changes are rare, take turns, and each publishes a new snapshot.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::{ArcSwap, Guard};
+use parking_lot::{Condvar, Mutex};
+
+use crate::states::ModelEntry;
+use crate::version::Departure;
+
+/// Models by name. Holds only models that were loaded or tried once.
+pub(crate) type Models = HashMap<Arc<str>, Arc<ModelEntry>>;
+
+#[derive(Debug, Default)]
+pub(crate) struct Table {
+    models: ArcSwap<Models>,
+    write: Mutex<()>,
+    serial: AtomicU64,
+    /// Version objects that exist, those included that only wait for their last requests.
+    live: Mutex<usize>,
+    none_live: Condvar,
+}
+
+impl Table {
+    /// The present snapshot.
+    pub(crate) fn models(&self) -> Guard<Arc<Models>> {
+        self.models.load()
+    }
+
+    /// Changes the entry of model `name`, which is made if there is none, and publishes the result.
+    pub(crate) fn update<R>(&self, name: &Arc<str>, change: impl FnOnce(&mut ModelEntry) -> R) -> R {
+        let _write = self.write.lock();
+        let mut models = Models::clone(&self.models.load());
+        let result = change(Arc::make_mut(models.entry(name.clone()).or_default()));
+        self.models.store(Arc::new(models));
+        result
+    }
+
+    /// Registers a new version object, which counts as live until the answer is dropped.
+    pub(crate) fn arrived(self: &Arc<Self>, name: &Arc<str>, version: u64) -> Departure {
+        *self.live.lock() += 1;
+        let serial = self.serial.fetch_add(1, Ordering::Relaxed) + 1;
+        Departure { table: Arc::downgrade(self), name: name.clone(), version, serial }
+    }
+
+    /// The version object `serial` is gone.
+    pub(crate) fn departed(&self, name: &Arc<str>, version: u64, serial: u64) {
+        self.update(name, |entry| entry.departed(version, serial));
+        let mut live = self.live.lock();
+        *live = live.saturating_sub(1);
+        if *live == 0 {
+            self.none_live.notify_all();
+        }
+    }
+
+    /// Waits until no version object exists, at most `timeout`. Returns how many are left.
+    pub(crate) fn wait_until_empty(&self, timeout: Duration) -> usize {
+        let mut live = self.live.lock();
+        self.none_live.wait_while_for(&mut live, |live| *live > 0, timeout);
+        *live
+    }
+}

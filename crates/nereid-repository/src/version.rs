@@ -1,0 +1,128 @@
+//! One loaded version of a model, and how it ends: when nobody holds it any more, a thread of its own
+//! lets its scheduler finish, frees it, and only then reports it gone.
+
+use std::fmt;
+use std::sync::{Arc, Weak};
+use std::thread;
+use std::time::Duration;
+
+use nereid_core::ModelConfig;
+use nereid_core::backend::{Instance, Model};
+use nereid_protocol::inference;
+use nereid_scheduler::Scheduler;
+use parking_lot::Mutex;
+
+use crate::Labels;
+use crate::table::Table;
+
+/// A loaded version of a model. Whoever holds it may use it, also after it was unloaded.
+pub struct ModelVersion {
+    pub name: Arc<str>,
+    pub version: u64,
+    /// What the program works with.
+    pub config: Arc<ModelConfig>,
+    /// What clients are shown: completed and normalised.
+    pub wire_config: Arc<inference::ModelConfig>,
+    pub labels: Labels,
+    /// How long loading took, all attempts together.
+    pub load_duration: Duration,
+    /// The config's platform, or its backend where it has none (metadata shows this).
+    pub platform: String,
+    pub(crate) serial: u64,
+    /// Taken when the version is dropped.
+    running: Option<Running>,
+}
+
+/// What of a version must be torn down off the threads that serve requests. Fields drop in this order.
+pub(crate) struct Running {
+    pub(crate) scheduler: Scheduler,
+    /// Instances that the config wants loaded but never scheduled.
+    pub(crate) passive: Mutex<Vec<Box<dyn Instance>>>,
+    /// Kept for as long as its instances may run.
+    pub(crate) model: Mutex<Box<dyn Model>>,
+    pub(crate) departure: Departure,
+}
+
+/// Reports, when dropped, that a version is gone.
+pub(crate) struct Departure {
+    pub(crate) table: Weak<Table>,
+    pub(crate) name: Arc<str>,
+    pub(crate) version: u64,
+    pub(crate) serial: u64,
+}
+
+/// What describes a version besides what runs it.
+pub(crate) struct Description {
+    pub(crate) name: Arc<str>,
+    pub(crate) version: u64,
+    pub(crate) config: Arc<ModelConfig>,
+    pub(crate) wire_config: inference::ModelConfig,
+    pub(crate) labels: Labels,
+    pub(crate) load_duration: Duration,
+}
+
+impl ModelVersion {
+    pub(crate) fn new(description: Description, running: Running) -> Self {
+        let Description { name, version, config, wire_config, labels, load_duration } = description;
+        let platform =
+            if wire_config.platform.is_empty() { &wire_config.backend } else { &wire_config.platform };
+        Self {
+            name,
+            version,
+            config,
+            platform: platform.clone(),
+            wire_config: Arc::new(wire_config),
+            labels,
+            load_duration,
+            serial: running.departure.serial,
+            running: Some(running),
+        }
+    }
+
+    /// Takes this version's requests and counts them.
+    pub fn scheduler(&self) -> &Scheduler {
+        &self.running.as_ref().expect("taken only in drop").scheduler
+    }
+}
+
+impl Drop for ModelVersion {
+    fn drop(&mut self) {
+        // Freeing a model takes long, and whoever drops the last reference may be serving requests. If the
+        // system refuses a thread, dropping the closure does the same work here.
+        if let Some(running) = self.running.take() {
+            let name = format!("unload {}", self.name);
+            if let Err(e) = thread::Builder::new().name(name).spawn(move || running.finish()) {
+                tracing::warn!("no thread to unload '{}' version {}: {e}", self.name, self.version);
+            }
+        }
+    }
+}
+
+impl Running {
+    /// Waits for the requests in flight, however long they take, then frees everything.
+    fn finish(self) {
+        const PATIENCE: Duration = Duration::from_secs(3600);
+        let Self { scheduler, passive, model, departure } = self;
+        scheduler.stop();
+        while scheduler.drain(PATIENCE) > 0 {}
+        drop((scheduler, passive, model));
+        drop(departure); // last, because it says that everything is gone
+    }
+}
+
+impl Drop for Departure {
+    fn drop(&mut self) {
+        if let Some(table) = self.table.upgrade() {
+            table.departed(&self.name, self.version, self.serial);
+        }
+    }
+}
+
+impl fmt::Debug for ModelVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ModelVersion")
+            .field("name", &self.name)
+            .field("version", &self.version)
+            .finish_non_exhaustive()
+    }
+}

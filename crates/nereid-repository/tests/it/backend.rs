@@ -1,0 +1,165 @@
+//! A backend that goes by the name of `onnxruntime` and reads its "model" from lines of text:
+//! `input INPUT0 FP32 -1 16` and `output OUTPUT0 FP32 -1 16`, with the batch dimension. It completes configs
+//! by the rules of Triton's ONNX Runtime backend. A line `panic` makes loading panic; `slow` makes every
+//! instance wait for the test's permission; `flaky N` fails the first N loads.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use nereid_core::backend::{
+    AutoComplete, AutoCompleteRequest, Backend, Instance, LoadRequest, Model, TensorSpec,
+};
+use nereid_core::config::InstanceSpec;
+use nereid_core::testing::TestInstance;
+use nereid_core::{DataType, Error, Result};
+use parking_lot::{Condvar, Mutex};
+
+#[derive(Debug, Default)]
+pub(crate) struct FakeOnnx {
+    pub(crate) loads: AtomicUsize,
+    pub(crate) instances: Mutex<Vec<InstanceSpec>>,
+    pub(crate) gate: Arc<Gate>,
+}
+
+/// Holds the instances of `slow` models until it is opened.
+#[derive(Debug, Default)]
+pub(crate) struct Gate {
+    open: Mutex<bool>,
+    changed: Condvar,
+}
+
+struct Loaded {
+    gate: Option<Arc<Gate>>,
+}
+
+struct Signature {
+    inputs: Vec<Tensor>,
+    outputs: Vec<Tensor>,
+}
+
+struct Tensor {
+    name: String,
+    datatype: DataType,
+    shape: Vec<i64>,
+}
+
+impl Gate {
+    pub(crate) fn open(&self) {
+        *self.open.lock() = true;
+        self.changed.notify_all();
+    }
+
+    fn pass(&self) {
+        self.changed.wait_while(&mut self.open.lock(), |open| !*open);
+    }
+}
+
+impl Backend for FakeOnnx {
+    fn name(&self) -> &'static str {
+        "onnxruntime"
+    }
+
+    fn auto_complete(&self, request: &AutoCompleteRequest<'_>) -> Result<AutoComplete> {
+        if request.has_inputs && request.has_outputs {
+            return Ok(AutoComplete::default());
+        }
+        let signature = Signature::read(request.model_file)?;
+        let batches = signature.tensors().all(|tensor| tensor.shape.first() == Some(&-1));
+        if !batches && request.max_batch_size > 0 {
+            return Err(Error::invalid_arg(format!(
+                "autofill failed for model '{}': model does not support batching while non-zero max_batch_size is specified",
+                request.model
+            )));
+        }
+        let max = match request.max_batch_size {
+            0 if batches => request.default_max_batch_size,
+            given => given,
+        };
+        let specs = |tensors: &[Tensor]| tensors.iter().map(|tensor| tensor.spec(batches)).collect();
+        Ok(AutoComplete {
+            max_batch_size: Some(max),
+            inputs: (!request.has_inputs).then(|| specs(&signature.inputs)),
+            outputs: (!request.has_outputs).then(|| specs(&signature.outputs)),
+            dynamic_batching: max > 1 && !request.has_scheduler,
+        })
+    }
+
+    fn load(&self, request: &LoadRequest<'_>) -> Result<Box<dyn Model>> {
+        let load = self.loads.fetch_add(1, Ordering::SeqCst);
+        let text = read(request.model_file)?;
+        assert!(!text.contains("panic"), "asked to panic");
+        if let Some(failures) = text.lines().find_map(|line| line.strip_prefix("flaky "))
+            && load < failures.parse().unwrap()
+        {
+            return Err(Error::unavailable(format!("attempt {load} failed")));
+        }
+        let signature = Signature::parse(&text, request.model_file)?;
+        let (expected, provided) = (request.config.inputs.len(), signature.inputs.len());
+        if expected != provided && !text.contains("lenient") {
+            return Err(Error::invalid_arg(format!(
+                "unable to load model '{}', configuration expects {expected} inputs, model provides {provided}",
+                request.config.name
+            )));
+        }
+        self.instances.lock().extend(request.config.instances.iter().cloned());
+        Ok(Box::new(Loaded { gate: text.contains("slow").then(|| self.gate.clone()) }))
+    }
+}
+
+impl Model for Loaded {
+    fn create_instance(&self, _: &InstanceSpec) -> Result<Box<dyn Instance>> {
+        let gate = self.gate.clone();
+        Ok(Box::new(TestInstance::with_hook(move |_| {
+            if let Some(gate) = &gate {
+                gate.pass();
+            }
+            Ok(())
+        })))
+    }
+}
+
+impl Signature {
+    fn read(file: &Path) -> Result<Self> {
+        Self::parse(&read(file)?, file)
+    }
+
+    fn parse(text: &str, file: &Path) -> Result<Self> {
+        if text.contains("garbage") {
+            return Err(Error::internal(format!(
+                "onnx runtime error 7: Load model from {} failed:Protobuf parsing failed.",
+                file.display()
+            )));
+        }
+        let side = |word: &str| {
+            let lines =
+                text.lines().filter_map(|line| line.strip_prefix(word)?.strip_prefix(' ').map(Tensor::parse));
+            lines.collect::<Vec<_>>()
+        };
+        Ok(Self { inputs: side("input"), outputs: side("output") })
+    }
+
+    fn tensors(&self) -> impl Iterator<Item = &Tensor> {
+        self.inputs.iter().chain(&self.outputs)
+    }
+}
+
+impl Tensor {
+    fn parse(line: &str) -> Self {
+        let mut words = line.split_whitespace();
+        let name = words.next().unwrap().to_owned();
+        let datatype = DataType::from_protocol_name(words.next().unwrap()).unwrap();
+        Self { name, datatype, shape: words.map(|dim| dim.parse().unwrap()).collect() }
+    }
+
+    fn spec(&self, batches: bool) -> TensorSpec {
+        let dims = self.shape[usize::from(batches)..].to_vec();
+        let (dims, reshape) = if dims.is_empty() { (vec![1], Some(dims)) } else { (dims, None) };
+        TensorSpec { name: self.name.clone(), datatype: self.datatype, dims, reshape }
+    }
+}
+
+fn read(file: &Path) -> Result<String> {
+    std::fs::read_to_string(file)
+        .map_err(|_| Error::internal(format!("failed to stat file {}", file.display())))
+}

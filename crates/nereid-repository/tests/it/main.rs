@@ -1,0 +1,12 @@
+//! The repository from the outside: real folders, a backend without a model, real schedulers.
+#![allow(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
+
+mod backend;
+mod control;
+mod disk;
+mod index;
+mod labels;
+mod lifecycle;
+mod lookup;
+mod recorded;
+mod repo;
