@@ -70,7 +70,9 @@ mod tests {
     fn request(max_batch_size: u32) -> AutoCompleteRequest<'static> {
         AutoCompleteRequest {
             model: "m",
+            model_dir: Path::new(""),
             model_file: Path::new("model.onnx"),
+            op_libraries: &[],
             max_batch_size,
             default_max_batch_size: 4,
             has_inputs: false,

@@ -70,6 +70,7 @@ impl Backend for OnnxRuntime {
             let config = ModelConfig { name: request.model.to_owned(), ..Default::default() };
             accelerators::append(runtime, &options, &config, Device::Gpu(0))?;
         }
+        session::register_op_libraries(runtime, &options, request.op_libraries, request.model_dir)?;
         let session = session::open(runtime, &file, &options)?;
         autocomplete::complete(request, &Graph::read(runtime, &session)?)
     }

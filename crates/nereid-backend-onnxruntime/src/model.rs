@@ -80,7 +80,7 @@ impl OnnxModel {
         let Self { runtime, config, .. } = self;
         let options = session::serving_options(runtime, config, threads)?;
         let accelerated = accelerators::append(runtime, &options, config, device)?;
-        session::register_op_libraries(runtime, &options, config, &self.model_dir)?;
+        session::register_op_libraries(runtime, &options, &config.op_libraries, &self.model_dir)?;
         let guard = accelerated.then(|| runtime.accelerated.lock());
         let session = session::open(runtime, &self.file, &options)?;
         drop(guard);

@@ -84,10 +84,10 @@ pub(crate) fn inspection_options(runtime: &Runtime) -> Result<SessionOptions> {
 pub(crate) fn register_op_libraries(
     runtime: &Runtime,
     options: &SessionOptions,
-    config: &ModelConfig,
+    libraries: &[String],
     model_dir: &Path,
 ) -> Result<()> {
-    for library in &config.op_libraries {
+    for library in libraries {
         let beside = model_dir.join(library);
         let path = if beside.exists() { beside.as_path() } else { Path::new(library) };
         let path = c_string(path.as_os_str().as_bytes())?;

@@ -73,6 +73,10 @@ pub struct LoadRequest<'a> {
 pub struct AutoCompleteRequest<'a> {
     /// Name of the model, for messages.
     pub model: &'a str,
+    /// `<repository>/<model>`.
+    pub model_dir: &'a Path,
+    /// Custom operator libraries, relative to `model_dir`.
+    pub op_libraries: &'a [String],
     /// The file (or directory) of the version that is looked at.
     pub model_file: &'a Path,
     /// What the config says; 0 when it says nothing.

@@ -10,7 +10,9 @@ use crate::backend::{
 };
 use crate::batch::{Batch, concat};
 use crate::config::{InputConfig, InstanceSpec, OutputConfig};
-use crate::{DataType, InferRequest, InputTensor, ModelConfig, OutputTensor, Result, Shape, Timestamp, ValidRequest};
+use crate::{
+    DataType, InferRequest, InputTensor, ModelConfig, OutputTensor, Result, Shape, Timestamp, ValidRequest,
+};
 
 /// Config of an identity model: FP32 `INPUT0` to `OUTPUT0`, both `[-1]`.
 pub fn identity_config(max_batch_size: u32) -> ModelConfig {
@@ -41,7 +43,8 @@ pub fn identity_request(config: &ModelConfig, rows: u32, value: f32) -> ValidReq
         shape: Shape::from_slice(shape),
         data: Bytes::from(data),
     };
-    ValidRequest::new(InferRequest { inputs: vec![input], ..Default::default() }, config).expect("fits the config")
+    ValidRequest::new(InferRequest { inputs: vec![input], ..Default::default() }, config)
+        .expect("fits the config")
 }
 
 /// What [`TestInstance`] calls before it copies its input to its output.

@@ -10,7 +10,9 @@ use bytes::Bytes;
 use crate::config::InputConfig;
 use crate::shape::Dims;
 use crate::string_tensor::{self, Malformed};
-use crate::{DataType, Error, InferRequest, InputTensor, ModelConfig, Parameters, Result, Sequence, Shape, shape};
+use crate::{
+    DataType, Error, InferRequest, InputTensor, ModelConfig, Parameters, Result, Sequence, Shape, shape,
+};
 
 /// A request that fits its model.
 #[derive(Debug)]
@@ -162,7 +164,10 @@ impl Check<'_> {
         }
         let index = |name: &String| {
             self.config.output_index(name).ok_or_else(|| {
-                Error::invalid_arg(format!("unexpected inference output '{name}' for model '{}'", self.model()))
+                Error::invalid_arg(format!(
+                    "unexpected inference output '{name}' for model '{}'",
+                    self.model()
+                ))
             })
         };
         names.iter().map(index).collect::<Result<_>>().map(Some)
@@ -176,7 +181,8 @@ impl Check<'_> {
         }
         let given: Vec<&str> = inputs.iter().rev().map(|i| i.name.as_str()).collect();
         let missing = self.config.inputs.iter().map(|i| (&*i.name, i.optional));
-        let missing = missing.filter(|(name, optional)| !optional && !given.contains(name)).map(|(name, _)| name);
+        let missing =
+            missing.filter(|(name, optional)| !optional && !given.contains(name)).map(|(name, _)| name);
         let missing: Vec<&str> = missing.collect();
         let expected = if required == most {
             format!("expected {most} inputs")
@@ -226,9 +232,14 @@ impl Check<'_> {
             }
         }
         let most = self.config.max_batch_size;
-        u32::try_from(batch_size).ok().filter(|size| *size <= most || !self.config.batches()).ok_or_else(|| {
-            self.refuse(format_args!("inference request batch-size must be <= {most} for '{}'", self.model()))
-        })
+        u32::try_from(batch_size).ok().filter(|size| *size <= most || !self.config.batches()).ok_or_else(
+            || {
+                self.refuse(format_args!(
+                    "inference request batch-size must be <= {most} for '{}'",
+                    self.model()
+                ))
+            },
+        )
     }
 
     fn input(&self, input: InputTensor) -> Result<ValidInput> {

@@ -5,7 +5,14 @@ use crate::config::OutputConfig;
 
 fn input(name: &str, datatype: DataType, dims: &[i64]) -> InputConfig {
     let dims = dims.to_vec();
-    InputConfig { name: name.into(), datatype, dims, reshape: None, optional: false, allow_ragged_batch: false }
+    InputConfig {
+        name: name.into(),
+        datatype,
+        dims,
+        reshape: None,
+        optional: false,
+        allow_ragged_batch: false,
+    }
 }
 
 fn config(max_batch_size: u32, inputs: Vec<InputConfig>) -> ModelConfig {
@@ -14,7 +21,12 @@ fn config(max_batch_size: u32, inputs: Vec<InputConfig>) -> ModelConfig {
 }
 
 fn tensor(name: &str, datatype: DataType, shape: &[i64], data: &[u8]) -> InputTensor {
-    InputTensor { name: name.into(), datatype, shape: Shape::from_slice(shape), data: Bytes::copy_from_slice(data) }
+    InputTensor {
+        name: name.into(),
+        datatype,
+        shape: Shape::from_slice(shape),
+        data: Bytes::copy_from_slice(data),
+    }
 }
 
 fn fp32(name: &str, shape: &[i64], bytes: usize) -> InputTensor {
@@ -28,7 +40,10 @@ fn validate(config: &ModelConfig, inputs: Vec<InputTensor>) -> Result<ValidReque
 #[track_caller]
 fn refused(config: &ModelConfig, inputs: Vec<InputTensor>, expected: &str) {
     let error = validate(config, inputs).map(|_| ()).unwrap_err();
-    assert_eq!(error.message().strip_prefix("[request id: <id_unknown>] ").unwrap_or(error.message()), expected);
+    assert_eq!(
+        error.message().strip_prefix("[request id: <id_unknown>] ").unwrap_or(error.message()),
+        expected
+    );
     assert_eq!(error.code(), crate::ErrorCode::InvalidArg);
 }
 
@@ -126,7 +141,11 @@ fn strings() {
     let s = |shape: &[i64], data: &[u8]| vec![tensor("s", DataType::Bytes, shape, data)];
     assert!(validate(&c, s(&[2], b"\x01\0\0\0x\0\0\0\0")).is_ok());
     assert!(validate(&c, s(&[0], b"")).is_ok());
-    refused(&c, s(&[2], b"\x01\0\0\0x"), "expected 2 string elements for inference input 's' for model 'm', got 1");
+    refused(
+        &c,
+        s(&[2], b"\x01\0\0\0x"),
+        "expected 2 string elements for inference input 's' for model 'm', got 1",
+    );
     refused(
         &c,
         s(&[1], b"\0\0\0\0\0\0\0\0"),

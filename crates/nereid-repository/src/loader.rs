@@ -80,7 +80,8 @@ impl Loader {
         instances::validate(&wire_config, self.gpus)?;
         let model_file = model_file(model, version)?;
         if self.auto_complete {
-            let request = complete::request(&wire_config, &model_file, self.default_max_batch_size);
+            let request =
+                complete::request(&wire_config, &model.dir.path, &model_file, self.default_max_batch_size);
             let answer = backend.auto_complete(&request)?;
             complete::apply(&mut wire_config, answer);
             normalize::defaults(&mut wire_config);

@@ -37,7 +37,11 @@ impl Batcher {
         let compare_inputs = config.inputs.iter().any(|i| i.optional || i.dims.contains(&-1));
         match &config.scheduling {
             Scheduling::Default => Self { max_rows: 0, preferred: Vec::new(), delay_us: 0, compare_inputs },
-            Scheduling::DynamicBatching(DynamicBatching { preferred_batch_sizes, max_queue_delay_us, .. }) => {
+            Scheduling::DynamicBatching(DynamicBatching {
+                preferred_batch_sizes,
+                max_queue_delay_us,
+                ..
+            }) => {
                 let mut preferred: Vec<usize> = preferred_batch_sizes.iter().map(|p| *p as usize).collect();
                 preferred.sort_unstable();
                 let max_rows = config.max_batch_size as usize;

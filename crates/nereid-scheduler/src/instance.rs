@@ -28,7 +28,11 @@ pub(crate) fn run(
             elapsed_ns = times.end.ns_since(compute_start);
             let rows = batch.size();
             statistics.record_success(rows, entries.iter().map(|e| (e.enqueued, e.rows())), &times);
-            entries.into_iter().zip(responses).map(|(entry, response)| (entry.responder, Ok(response))).collect()
+            entries
+                .into_iter()
+                .zip(responses)
+                .map(|(entry, response)| (entry.responder, Ok(response)))
+                .collect()
         }
         Err(error) => {
             let end = Timestamp::now();

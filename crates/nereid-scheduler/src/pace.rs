@@ -27,7 +27,7 @@ impl Pace {
 
     /// Takes an execution of `ns` into the average. Racing updates may lose a sample; that is harmless.
     pub(crate) fn record(&self, ns: u64) {
-        let sample = ns.min(4 * SLOW_NS).max(1); // one long pause of the machine is not a slow model
+        let sample = ns.clamp(1, 4 * SLOW_NS); // one long pause of the machine is not a slow model
         let old = self.average_ns.load(Relaxed);
         let new = if old == 0 { sample } else { old - old / WEIGHT + sample / WEIGHT };
         self.average_ns.store(new, Relaxed);

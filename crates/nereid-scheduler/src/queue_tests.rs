@@ -118,6 +118,10 @@ fn a_client_may_only_shorten_a_timeout_and_only_if_allowed() {
             QueuePolicy { allow_timeout_override: allowed, ..policy(TimeoutAction::Reject, default_us) };
         let mut queue = Queue::new(&DynamicBatching { default_queue_policy: policy, ..Default::default() });
         queue.push(entry(1.0, 0, asked_us, at(0))).unwrap();
-        assert_eq!(queue.next_deadline(), expected, "allowed {allowed}, default {default_us}, asked {asked_us}");
+        assert_eq!(
+            queue.next_deadline(),
+            expected,
+            "allowed {allowed}, default {default_us}, asked {asked_us}"
+        );
     }
 }

@@ -86,9 +86,9 @@ impl Scheduler {
     fn spawn(&self, name: &str, body: fn(Arc<Shared>)) -> Result<()> {
         let shared = self.0.clone();
         let spawned = thread::Builder::new().name(name.to_owned()).spawn(move || body(shared));
-        spawned
-            .map(drop)
-            .map_err(|e| Error::internal(format!("failed to start a thread for model '{}': {e}", self.0.config.name)))
+        spawned.map(drop).map_err(|e| {
+            Error::internal(format!("failed to start a thread for model '{}': {e}", self.0.config.name))
+        })
     }
 
     /// Queues a request; its answer, refusal included, goes to `responder`.
@@ -214,7 +214,8 @@ impl Shared {
         if state.stopping || !self.has_instances {
             drop(state);
             let reason = if self.has_instances {
-                "Server is stopping, scheduler for model has stopped accepting new inference requests".to_owned()
+                "Server is stopping, scheduler for model has stopped accepting new inference requests"
+                    .to_owned()
             } else {
                 format!("model '{}' has no instance that takes requests", self.config.name)
             };

@@ -63,8 +63,8 @@ pub struct BatchCounts {
 /// Upper bounds of [`Histogram`] buckets, in microseconds. 100 ms, 500 ms, 2 s and 5 s are among them because
 /// Triton's histogram of first responses has these.
 pub const BUCKETS_US: [u64; 18] = [
-    50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_000_000,
-    2_500_000, 5_000_000, 10_000_000,
+    50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000,
+    2_000_000, 2_500_000, 5_000_000, 10_000_000,
 ];
 
 /// A latency histogram.

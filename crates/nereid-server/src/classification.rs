@@ -79,9 +79,7 @@ macro_rules! element {
     };
     ($type:ident, float) => {
         // A total order, or sorting may panic: NaN counts as the smallest.
-        element!($type, "{:.6}", |a: &$type, b: &$type| {
-            b.is_nan().cmp(&a.is_nan()).then(a.total_cmp(b))
-        })
+        element!($type, "{:.6}", |a: &$type, b: &$type| { b.is_nan().cmp(&a.is_nan()).then(a.total_cmp(b)) })
     };
 }
 
@@ -158,8 +156,12 @@ mod tests {
         assert_eq!(strings(&classes.data), ["2.000000:1", "0.500000:0", "3.500000:2", "3.250000:0"]);
         let all = classify(&input, 99, &identity_config(0), &Labels::default()).unwrap();
         assert_eq!(all.shape[..], [6]);
-        let ints = output(DataType::Int64, &[3], [5_i64, -7, 9].iter().flat_map(|v| v.to_le_bytes()).collect());
-        assert_eq!(strings(&classify(&ints, 3, &identity_config(0), &Labels::default()).unwrap().data), ["9:2", "5:0", "-7:1"]);
+        let ints =
+            output(DataType::Int64, &[3], [5_i64, -7, 9].iter().flat_map(|v| v.to_le_bytes()).collect());
+        assert_eq!(
+            strings(&classify(&ints, 3, &identity_config(0), &Labels::default()).unwrap().data),
+            ["9:2", "5:0", "-7:1"]
+        );
     }
 
     #[test]
@@ -167,12 +169,19 @@ mod tests {
         let nan = output(DataType::Fp32, &[2], floats(&[f32::NAN, 1.0]));
         let classes = classify(&nan, 2, &identity_config(0), &Labels::default()).unwrap();
         assert_eq!(strings(&classes.data), ["1.000000:1", "NaN:0"], "NaN counts as the smallest");
-        let empty = classify(&output(DataType::Fp32, &[1, 0], vec![]), 3, &identity_config(8), &Labels::default()).unwrap();
+        let empty =
+            classify(&output(DataType::Fp32, &[1, 0], vec![]), 3, &identity_config(8), &Labels::default())
+                .unwrap();
         assert_eq!((&empty.shape[..], empty.data.len()), (&[1, 0][..], 0));
         let huge = output(DataType::Uint8, &[1_000_001], vec![0; 1_000_001]);
         let error = classify(&huge, 1, &identity_config(0), &Labels::default()).unwrap_err();
         assert_eq!(error.message(), "classification output tensor too large");
         let bytes = output(DataType::Bytes, &[0], vec![]);
-        assert!(classify(&bytes, 1, &identity_config(0), &Labels::default()).unwrap_err().message().ends_with("type 'BYTES'"));
+        assert!(
+            classify(&bytes, 1, &identity_config(0), &Labels::default())
+                .unwrap_err()
+                .message()
+                .ends_with("type 'BYTES'")
+        );
     }
 }

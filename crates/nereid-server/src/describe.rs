@@ -6,8 +6,8 @@ use std::sync::Arc;
 use nereid_core::{DataType, Result};
 use nereid_protocol::inference::{
     InferBatchStatistics, InferStatistics, ModelMetadataResponse, ModelStatistics, ModelStatisticsResponse,
-    RepositoryIndexResponse, ServerMetadataResponse, StatisticDuration, model_metadata_response::TensorMetadata,
-    repository_index_response::ModelIndex,
+    RepositoryIndexResponse, ServerMetadataResponse, StatisticDuration,
+    model_metadata_response::TensorMetadata, repository_index_response::ModelIndex,
 };
 use nereid_repository::ModelVersion;
 use nereid_scheduler::statistics::Duration;
@@ -75,7 +75,11 @@ pub(crate) fn model(service: &Service, name: &str, version: Option<u64>) -> Resu
 ///
 /// # Errors
 /// The model or version is not loaded.
-pub(crate) fn statistics(service: &Service, name: &str, version: Option<u64>) -> Result<ModelStatisticsResponse> {
+pub(crate) fn statistics(
+    service: &Service,
+    name: &str,
+    version: Option<u64>,
+) -> Result<ModelStatisticsResponse> {
     let models = match name {
         "" => service.repository().loaded(),
         name => service.repository().statistics_targets(name, version)?,

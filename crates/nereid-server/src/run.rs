@@ -95,11 +95,9 @@ fn backends(options: &Options) -> anyhow::Result<Vec<Arc<dyn Backend>>> {
     #[cfg(feature = "onnxruntime")]
     {
         let settings: BTreeMap<String, String> = options.backends.of("onnxruntime");
-        backends.push(Arc::new(nereid_backend_onnxruntime::OnnxRuntime::new(nereid_backend_onnxruntime::Options {
-            library: None,
-            cpu_threads: cpu_threads(),
-            settings,
-        })?));
+        backends.push(Arc::new(nereid_backend_onnxruntime::OnnxRuntime::new(
+            nereid_backend_onnxruntime::Options { library: None, cpu_threads: cpu_threads(), settings },
+        )?));
     }
     Ok(backends)
 }
@@ -119,7 +117,8 @@ struct Ports {
 impl Ports {
     fn take(options: &Options) -> anyhow::Result<Self> {
         let take = |enabled: bool, what: &str, host: &str, port: u16, reuse: bool| {
-            let bound = || bind(host, port, reuse).with_context(|| format!("{what}: cannot take {host}:{port}"));
+            let bound =
+                || bind(host, port, reuse).with_context(|| format!("{what}: cannot take {host}:{port}"));
             enabled.then(bound).transpose()
         };
         let (http, grpc, metrics) = (&options.http, &options.grpc, &options.metrics);

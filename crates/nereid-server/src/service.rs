@@ -43,7 +43,11 @@ impl Service {
     /// # Errors
     /// `Unavailable` when it is about to exit.
     pub fn live(&self) -> Result<bool> {
-        if self.exiting.load(Ordering::Relaxed) { Err(Error::unavailable("Server exiting")) } else { Ok(true) }
+        if self.exiting.load(Ordering::Relaxed) {
+            Err(Error::unavailable("Server exiting"))
+        } else {
+            Ok(true)
+        }
     }
 
     /// Whether every model is ready, as far as `--strict-readiness` asks.

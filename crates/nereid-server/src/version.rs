@@ -36,7 +36,9 @@ mod tests {
 
     #[test]
     fn versions() {
-        for (text, expected) in [("", Some(None)), ("1", Some(Some(1))), (" 12x", Some(Some(12))), ("-1", None)] {
+        for (text, expected) in
+            [("", Some(None)), ("1", Some(Some(1))), (" 12x", Some(Some(12))), ("-1", None)]
+        {
             assert_eq!(parse(text).ok(), expected, "{text}");
         }
         for (text, part) in [

@@ -14,7 +14,9 @@ fn complete(model: &[u8], has_both: bool) -> Result<AutoComplete> {
     std::fs::write(&file, model).unwrap();
     backend().auto_complete(&AutoCompleteRequest {
         model: "m",
+        model_dir: dir.path(),
         model_file: &file,
+        op_libraries: &[],
         max_batch_size: 0,
         default_max_batch_size: 4,
         has_inputs: has_both,

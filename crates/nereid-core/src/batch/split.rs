@@ -98,5 +98,9 @@ fn strings_size(data: &[u8], count: usize) -> Option<usize> {
 }
 
 fn short(output: &OutputTensor) -> Error {
-    Error::internal(format!("output '{}' has less data than its shape {} says", output.name, Dims(&output.shape)))
+    Error::internal(format!(
+        "output '{}' has less data than its shape {} says",
+        output.name,
+        Dims(&output.shape)
+    ))
 }

@@ -93,9 +93,7 @@ fn sixty_four_bit_integers_are_numbers_but_for_those_that_triton_forgot() {
     );
     check_shown(
         "sequence_batching { state { dims: 1 initial_state { dims: 1 data_file: 'f' } } }",
-        concat!(
-            r#""dims":[1],"initial_state":[{"data_type":"TYPE_INVALID","dims":["1"],"data_file":"f","name":""}]"#
-        ),
+        r#""dims":[1],"initial_state":[{"data_type":"TYPE_INVALID","dims":["1"],"data_file":"f","name":""}]"#,
     );
     check_shown(
         "instance_group { secondary_devices { device_id: 1 } }",

@@ -12,12 +12,15 @@ use std::path::Path;
 /// The question to the backend about `config`, whose instance groups are normalised.
 pub(crate) fn request<'a>(
     config: &'a ModelConfig,
+    model_dir: &'a Path,
     model_file: &'a Path,
     default_max_batch_size: u32,
 ) -> AutoCompleteRequest<'a> {
     AutoCompleteRequest {
         model: &config.name,
+        model_dir,
         model_file,
+        op_libraries: config.model_operations.as_ref().map_or(&[], |o| &o.op_library_filename),
         max_batch_size: u32::try_from(config.max_batch_size).unwrap_or(0),
         default_max_batch_size,
         has_inputs: !config.input.is_empty() || !config.batch_input.is_empty(),

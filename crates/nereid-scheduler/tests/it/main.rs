@@ -1,4 +1,5 @@
 //! The scheduler with its threads, driven by instances that block until the test lets them go.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
@@ -201,7 +202,8 @@ fn order_is_preserved_over_several_instances() {
         })) as Box<dyn Instance>
     };
     let config = batching(DynamicBatching { preserve_ordering: true, ..preferred(1) });
-    let (config, scheduler) = start(ModelConfig { max_batch_size: 2, ..config }, vec![instance(), instance()]);
+    let (config, scheduler) =
+        start(ModelConfig { max_batch_size: 2, ..config }, vec![instance(), instance()]);
     let answers = Answers::new();
     for tag in [1.0, 2.0, 3.0] {
         enqueue(&scheduler, identity_request(&config, 1, tag), answers.responder(tag));

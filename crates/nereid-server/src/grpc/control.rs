@@ -41,9 +41,9 @@ pub(super) async fn unload(
     let dependents = parameters.get("unload_dependents").map(|p| &p.parameter_choice);
     let checked = unnamed(&repository_name).and_then(|()| match dependents {
         None | Some(Some(ParameterChoice::BoolParam(_))) => Ok(()), // there are no dependents without ensembles
-        Some(_) => {
-            Err(Error::invalid_arg("invalid value type for 'unload_dependents' parameter, expected bool_param."))
-        }
+        Some(_) => Err(Error::invalid_arg(
+            "invalid value type for 'unload_dependents' parameter, expected bool_param.",
+        )),
     });
     let unloaded = match checked {
         Ok(()) => service.control(move |repository| repository.unload_model(&model_name)).await,

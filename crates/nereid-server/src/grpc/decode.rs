@@ -3,8 +3,8 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use nereid_core::{
-    CorrelationId, DataType, Error, InferRequest, InputTensor, ModelConfig, Parameter, Result, Shape, string_tensor,
-    unknown_datatype,
+    CorrelationId, DataType, Error, InferRequest, InputTensor, ModelConfig, Parameter, Result, Shape,
+    string_tensor, unknown_datatype,
 };
 use nereid_protocol::inference::infer_parameter::ParameterChoice;
 use nereid_protocol::inference::model_infer_request::{InferInputTensor, InferRequestedOutputTensor};
@@ -38,9 +38,11 @@ pub(super) fn decode(message: ModelInferRequest, config: &ModelConfig) -> Result
     for (name, value) in message.parameters {
         parameter(&mut request, name, value.parameter_choice)?;
     }
-    let mut raw = RawContents { whole: !message.raw_input_contents.is_empty(), rest: message.raw_input_contents };
+    let mut raw =
+        RawContents { whole: !message.raw_input_contents.is_empty(), rest: message.raw_input_contents };
     raw.rest.reverse();
-    request.inputs = message.inputs.into_iter().map(|i| input(i, &mut raw, &request.id, config)).collect::<Result<_>>()?;
+    request.inputs =
+        message.inputs.into_iter().map(|i| input(i, &mut raw, &request.id, config)).collect::<Result<_>>()?;
     let outputs = outputs(&message.outputs)?;
     request.outputs = message.outputs.into_iter().map(|o| o.name).collect();
     Ok((request, outputs))
@@ -96,7 +98,12 @@ fn parameter(request: &mut InferRequest, name: String, value: Option<ParameterCh
     Ok(())
 }
 
-fn input(input: InferInputTensor, raw: &mut RawContents, id: &str, config: &ModelConfig) -> Result<InputTensor> {
+fn input(
+    input: InferInputTensor,
+    raw: &mut RawContents,
+    id: &str,
+    config: &ModelConfig,
+) -> Result<InputTensor> {
     let InferInputTensor { name, datatype, shape, parameters, contents } = input;
     let model = &config.name;
     if parameters.contains_key("shared_memory_region") {
@@ -117,7 +124,9 @@ fn input(input: InferInputTensor, raw: &mut RawContents, id: &str, config: &Mode
             ))
         })?,
         None => raw.rest.pop().ok_or_else(|| {
-            Error::invalid_arg(format!("unable to find data for input tensor '{name}' for model '{model}' in request."))
+            Error::invalid_arg(format!(
+                "unable to find data for input tensor '{name}' for model '{model}' in request."
+            ))
         })?,
     };
     Ok(InputTensor { name, datatype: kind, shape: Shape::from_vec(shape), data })
@@ -197,7 +206,9 @@ fn outputs(outputs: &[InferRequestedOutputTensor]) -> Result<Outputs> {
             match usize::try_from(*count) {
                 Ok(count) if count > 0 => classes.push((output.name.clone(), count)),
                 _ => {
-                    return Err(Error::invalid_arg("invalid value for 'classification' parameter, expected >= 0"));
+                    return Err(Error::invalid_arg(
+                        "invalid value for 'classification' parameter, expected >= 0",
+                    ));
                 }
             }
         }

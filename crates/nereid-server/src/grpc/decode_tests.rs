@@ -112,7 +112,11 @@ fn parameters() {
             BoolParam(true),
             "invalid value type for 'sequence_id' parameter, expected int64_param or string_param.",
         ),
-        ("sequence_start", Int64Param(1), "invalid value type for 'sequence_start' parameter, expected bool_param."),
+        (
+            "sequence_start",
+            Int64Param(1),
+            "invalid value type for 'sequence_start' parameter, expected bool_param.",
+        ),
         ("priority", Int64Param(-1), "invalid value for 'priority', expected value >= 0."),
         (
             "priority",
@@ -149,7 +153,10 @@ fn classification_counts() {
     let with = |value| ModelInferRequest { outputs: vec![output(value)], ..Default::default() };
     let (_, outputs) = decode(with(ParameterChoice::Int64Param(3)), &identity_config(8)).unwrap();
     assert_eq!((outputs.classes("o"), outputs.classes("p")), (Some(3), None));
-    refused(with(ParameterChoice::Int64Param(0)), "invalid value for 'classification' parameter, expected >= 0");
+    refused(
+        with(ParameterChoice::Int64Param(0)),
+        "invalid value for 'classification' parameter, expected >= 0",
+    );
     refused(
         with(ParameterChoice::BoolParam(true)),
         "invalid value type for 'classification' parameter, expected int64_param",

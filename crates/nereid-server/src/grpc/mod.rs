@@ -99,7 +99,10 @@ impl GrpcInferenceService for Grpc {
         answer(model.map(|m| ModelConfigResponse { config: Some((*m.wire_config).clone()) }))
     }
 
-    async fn model_statistics(&self, request: Request<ModelStatisticsRequest>) -> Answer<ModelStatisticsResponse> {
+    async fn model_statistics(
+        &self,
+        request: Request<ModelStatisticsRequest>,
+    ) -> Answer<ModelStatisticsResponse> {
         let ModelStatisticsRequest { name, version } = request.into_inner();
         answer(version::parse(&version).and_then(|v| describe::statistics(&self.0, &name, v)))
     }
@@ -115,7 +118,10 @@ impl GrpcInferenceService for Grpc {
         Ok(Response::new(stream::serve(self.0.clone(), request)))
     }
 
-    async fn repository_index(&self, request: Request<RepositoryIndexRequest>) -> Answer<RepositoryIndexResponse> {
+    async fn repository_index(
+        &self,
+        request: Request<RepositoryIndexRequest>,
+    ) -> Answer<RepositoryIndexResponse> {
         let RepositoryIndexRequest { repository_name, ready } = request.into_inner();
         if !repository_name.is_empty() {
             return unsupported("'repository_name' specification is not supported");

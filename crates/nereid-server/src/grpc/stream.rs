@@ -26,7 +26,8 @@ pub(super) type Responses = Pin<Box<dyn Stream<Item = Result<ModelStreamInferRes
 /// Serves one stream. Dropping the responses cancels what runs.
 pub(super) fn serve(service: Arc<Service>, request: Request<Streaming<ModelInferRequest>>) -> Responses {
     let grpc_errors = request.metadata().get(GRPC_ERROR).is_some_and(|value| value == "true");
-    let responses = request.into_inner().map(move |request| respond(service.clone(), request)).buffered(IN_FLIGHT);
+    let responses =
+        request.into_inner().map(move |request| respond(service.clone(), request)).buffered(IN_FLIGHT);
     if grpc_errors { Box::pin(end_at_error(responses)) } else { Box::pin(responses.map(in_band)) }
 }
 

@@ -2,8 +2,8 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use nereid_core::{
-    CorrelationId, DataType, Error, InferRequest, InputTensor, ModelConfig, Parameter, Result, Sequence, Shape,
-    unknown_datatype,
+    CorrelationId, DataType, Error, InferRequest, InputTensor, ModelConfig, Parameter, Result, Sequence,
+    Shape, unknown_datatype,
 };
 use nereid_protocol::rest::{self, ErrorKind, InputData};
 
@@ -103,8 +103,9 @@ pub(super) fn decode_raw(body: Bytes, config: &ModelConfig) -> Result<(InferRequ
             ));
         }
         None => {
-            let length = u32::try_from(data.len())
-                .map_err(|_| Error::invalid_arg(format!("raw input '{}' is longer than 4 GiB", input.name)))?;
+            let length = u32::try_from(data.len()).map_err(|_| {
+                Error::invalid_arg(format!("raw input '{}' is longer than 4 GiB", input.name))
+            })?;
             let mut element = BytesMut::with_capacity(4 + data.len());
             element.put_u32_le(length);
             element.extend_from_slice(&data);
@@ -142,7 +143,9 @@ fn input(input: rest::Input, id: &str, config: &ModelConfig) -> Result<InputTens
 
 /// No region can exist without `--allow-client-shm`.
 fn no_shared_memory() -> Error {
-    Error::unsupported("Client shared memory is disabled. Start the server with '--allow-client-shm=true' to enable.")
+    Error::unsupported(
+        "Client shared memory is disabled. Start the server with '--allow-client-shm=true' to enable.",
+    )
 }
 
 fn parameter(value: rest::Parameter) -> Parameter {

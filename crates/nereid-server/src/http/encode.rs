@@ -38,7 +38,8 @@ pub(super) fn encode(
         }
     }
     let outputs = tensors.iter().map(|output| view(output, wanted)).collect::<Result<SmallVec<[_; 4]>>>()?;
-    let parameters: Vec<_> = response.parameters.into_iter().map(|(name, value)| (name, parameter(value))).collect();
+    let parameters: Vec<_> =
+        response.parameters.into_iter().map(|(name, value)| (name, parameter(value))).collect();
     let body = rest::write_response(&rest::Response {
         id,
         model_name: &model.name,

@@ -39,7 +39,8 @@ impl Encoding {
         let mut best = (Self::Identity, 0.0);
         for part in accepted.split(',') {
             let (name, quality) = part.split_once(';').unwrap_or((part, "q=1"));
-            let quality = quality.trim().strip_prefix("q=").and_then(|q| q.parse::<f32>().ok()).unwrap_or(1.0);
+            let quality =
+                quality.trim().strip_prefix("q=").and_then(|q| q.parse::<f32>().ok()).unwrap_or(1.0);
             let encoding = match name.trim() {
                 "gzip" => Self::Gzip,
                 "deflate" => Self::Deflate,
@@ -125,7 +126,10 @@ mod tests {
     use super::*;
 
     fn accept(value: &'static str) -> Encoding {
-        Encoding::of_response(&HeaderMap::from_iter([(header::ACCEPT_ENCODING, HeaderValue::from_static(value))]))
+        Encoding::of_response(&HeaderMap::from_iter([(
+            header::ACCEPT_ENCODING,
+            HeaderValue::from_static(value),
+        )]))
     }
 
     #[test]

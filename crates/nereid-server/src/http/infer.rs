@@ -30,7 +30,8 @@ pub(super) async fn infer(
     let body = body::read(body, MAX_BODY_BYTES).await.map_err(Refused::Text)?;
     let model = path.version().and_then(|v| http.service.model(&path.name, v)).map_err(Refused::Text)?;
     let limit = http.limits.max_input_bytes;
-    let body = Encoding::of_request(&parts.headers).and_then(|e| e.decode(body, limit)).map_err(Refused::Text)?;
+    let body =
+        Encoding::of_request(&parts.headers).and_then(|e| e.decode(body, limit)).map_err(Refused::Text)?;
     let json_length = json_length(&parts.headers, &body).map_err(Refused::Text)?;
     let (request, outputs) = decode(body, json_length, &model, limit).await?;
     let id = request.id.clone();
@@ -40,7 +41,9 @@ pub(super) async fn infer(
 }
 
 fn check_content_length(headers: &HeaderMap) -> Result<()> {
-    let Some(length) = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()) else { return Ok(()) };
+    let Some(length) = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()) else {
+        return Ok(());
+    };
     match length.parse::<i32>() {
         Ok(_) => Ok(()),
         Err(_) => Err(Error::invalid_arg(format!(

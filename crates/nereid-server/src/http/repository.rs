@@ -20,7 +20,11 @@ pub(super) async fn index(State(http): State<Http>, request: Request) -> Result<
     json::index(&describe::index(&http.service, ready_only(&body)?)?)
 }
 
-pub(super) async fn load(State(http): State<Http>, path: ModelName, request: Request) -> Result<Response, Refused> {
+pub(super) async fn load(
+    State(http): State<Http>,
+    path: ModelName,
+    request: Request,
+) -> Result<Response, Refused> {
     let body = body::read(request.into_body(), MAX_BODY_BYTES).await?;
     let parameters = control_parameters(&body)?;
     if let Some(name) = parameters.keys().next() {

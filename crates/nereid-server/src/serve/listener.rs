@@ -106,6 +106,9 @@ mod tests {
     async fn a_port_in_use_is_an_error() {
         let first = bind("127.0.0.1", 0, false).unwrap();
         let _listener = first.listen().unwrap();
-        assert_eq!(bind("127.0.0.1", first.address().port(), false).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        assert_eq!(
+            bind("127.0.0.1", first.address().port(), false).unwrap_err().kind(),
+            io::ErrorKind::AddrInUse
+        );
     }
 }

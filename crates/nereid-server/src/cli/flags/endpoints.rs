@@ -121,12 +121,12 @@ pub(super) const GRPC: &[Flag] = &[
         grpc_response_pool,
         "Most response objects that may wait in the queue of a stream.",
     ),
-    not_yet("grpc-use-ssl", Boolean, "false", is::boolean, "Serve gRPC with TLS."),
+    not_yet("grpc-use-ssl", Boolean, "false", |_, v| tls(v, "grpc-use-ssl"), "Serve gRPC with TLS."),
     not_yet(
         "grpc-use-ssl-mutual",
         Boolean,
         "false",
-        is::boolean,
+        |_, v| tls(v, "grpc-use-ssl-mutual"),
         "Serve gRPC with TLS and ask clients for a certificate; precedes --grpc-use-ssl.",
     ),
     not_yet("grpc-server-cert", Text, "", is::anything, "PEM file with the certificate of the server."),
@@ -295,6 +295,17 @@ fn restricted(text: &str, flag: &str, kind: &str) -> Result<()> {
     let (names, _, _) = value::full_setting(text, flag, "config name", ':')?;
     match names.split(',').find(|name| !RESTRICTED.contains(name)) {
         Some(name) => Err(format!("unknown restricted {kind} '{name}'")),
-        None => Ok(()),
+        None => unprotected(flag),
     }
+}
+
+fn tls(text: &str, flag: &str) -> Result<()> {
+    if value::boolean(text)? { unprotected(flag) } else { Ok(()) }
+}
+
+/// Who asks for protection must not get a server without it.
+fn unprotected(flag: &str) -> Result<()> {
+    Err(format!(
+        "'--{flag}' is not supported yet, and the server does not start without the protection it asks for."
+    ))
 }
