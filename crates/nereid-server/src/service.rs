@@ -66,17 +66,17 @@ impl Service {
         self.repository.find(name, version)
     }
 
-    /// Loads or unloads: as slow as the model is, hence not on an event loop.
+    /// Does what may wait for a disk or a model, hence not on an event loop.
     ///
     /// # Errors
     /// Those of `action`.
-    pub async fn control(
+    pub async fn off_the_loop<T: Send + 'static>(
         self: Arc<Self>,
-        action: impl FnOnce(&Repository) -> Result<()> + Send + 'static,
-    ) -> Result<()> {
-        tokio::task::spawn_blocking(move || action(self.repository()))
+        action: impl FnOnce(&Self) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        tokio::task::spawn_blocking(move || action(&self))
             .await
-            .unwrap_or_else(|e| Err(Error::internal(format!("model control failed: {e}"))))
+            .unwrap_or_else(|e| Err(Error::internal(format!("the action failed: {e}"))))
     }
 
     /// Runs one request on `model`. Dropping the future cancels the request.

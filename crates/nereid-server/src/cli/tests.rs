@@ -198,7 +198,7 @@ fn warnings() {
     for (args, expected) in [
         (&["--allow-client-shm=true", "--allow-client-shm=false"][..], vec![not_yet("allow-client-shm")]),
         (&["--trace-config=rate=5", "--trace-config=triton,file=/t"], vec![not_yet("trace-config")]),
-        (&["--grpc-use-ssl"], vec![not_yet("grpc-use-ssl")]),
+        (&["--grpc-use-ssl=false"], vec![not_yet("grpc-use-ssl")]),
         (&["--strict-model-config=true"], vec![strict.clone()]),
         (
             &["--strict-model-config=false", "--disable-auto-complete-config"],
@@ -241,7 +241,8 @@ fn a_flag_that_has_no_effect_says_so_and_any_other_does_not() {
     for flag in flags::all().filter(|flag| flag.name != flags::HELP) {
         let value = match flag.name {
             "sagemaker-safe-port-range" => "1-2",
-            "http-restricted-api" | "grpc-restricted-protocol" => "health,trace:k=v",
+            "http-restricted-api" | "grpc-restricted-protocol" => continue, // never without effect
+            "grpc-use-ssl" | "grpc-use-ssl-mutual" => "false",
             "rate-limit" | "trace-level" => "off",
             "log-format" => "default",
             "grpc-infer-response-compression-level" => "Medium",
@@ -263,6 +264,21 @@ fn a_flag_that_has_no_effect_says_so_and_any_other_does_not() {
         let names_it =
             warned.iter().filter(|w| w.contains("no effect") && w.contains(&format!("'--{}'", flag.name)));
         assert_eq!(names_it.count(), usize::from(!flag.ready), "{argument}: {warned:?}");
+    }
+}
+
+#[test]
+fn no_start_without_the_protection_that_was_asked_for() {
+    for argument in [
+        "--grpc-use-ssl=true",
+        "--grpc-use-ssl-mutual=1",
+        "--http-restricted-api=health,trace:k=v",
+        "--grpc-restricted-protocol=inference:k=v",
+    ] {
+        let (flag, _) = argument.split_once('=').unwrap();
+        let reason =
+            "is not supported yet, and the server does not start without the protection it asks for.";
+        refused(&[argument], &format!("Bad option: \"{flag}\".\n'{flag}' {reason}"));
     }
 }
 

@@ -26,7 +26,7 @@ pub(super) async fn load(
         Some(name) => Err(Error::invalid_arg(format!("unrecognized load parameter '{name}'."))),
     });
     let loaded = match checked {
-        Ok(()) => service.control(move |repository| repository.load_model(&model_name)).await,
+        Ok(()) => service.off_the_loop(move |service| service.repository().load_model(&model_name)).await,
         Err(e) => Err(e),
     };
     answer(loaded.map(|()| RepositoryModelLoadResponse {}))
@@ -46,7 +46,7 @@ pub(super) async fn unload(
         )),
     });
     let unloaded = match checked {
-        Ok(()) => service.control(move |repository| repository.unload_model(&model_name)).await,
+        Ok(()) => service.off_the_loop(move |service| service.repository().unload_model(&model_name)).await,
         Err(e) => Err(e),
     };
     answer(unloaded.map(|()| RepositoryModelUnloadResponse {}))

@@ -126,7 +126,7 @@ impl GrpcInferenceService for Grpc {
         if !repository_name.is_empty() {
             return unsupported("'repository_name' specification is not supported");
         }
-        answer(describe::index(&self.0, ready))
+        answer(self.0.clone().off_the_loop(move |service| describe::index(service, ready)).await)
     }
 
     async fn repository_model_load(

@@ -17,7 +17,8 @@ const MAX_BODY_BYTES: usize = 1 << 20;
 
 pub(super) async fn index(State(http): State<Http>, request: Request) -> Result<Response, Refused> {
     let body = body::read(request.into_body(), MAX_BODY_BYTES).await?;
-    json::index(&describe::index(&http.service, ready_only(&body)?)?)
+    let ready_only = ready_only(&body)?;
+    json::index(&http.service.off_the_loop(move |service| describe::index(service, ready_only)).await?)
 }
 
 pub(super) async fn load(
@@ -30,12 +31,12 @@ pub(super) async fn load(
     if let Some(name) = parameters.keys().next() {
         return Err(Error::unsupported(format!("load parameter '{name}' is not supported yet")).into());
     }
-    http.service.control(move |repository| repository.load_model(&path.0)).await?;
+    http.service.off_the_loop(move |service| service.repository().load_model(&path.0)).await?;
     Ok(reply::json(""))
 }
 
 pub(super) async fn unload(State(http): State<Http>, path: ModelName) -> Result<Response, Refused> {
-    http.service.control(move |repository| repository.unload_model(&path.0)).await?;
+    http.service.off_the_loop(move |service| service.repository().unload_model(&path.0)).await?;
     Ok(reply::json(""))
 }
 

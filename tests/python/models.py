@@ -1,0 +1,130 @@
+"""Small ONNX models and model repositories for the tests, built here so that their answers are known."""
+
+import pathlib
+import shutil
+
+import onnx
+from onnx import TensorProto, helper
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+TYPES = {
+    "BOOL": TensorProto.BOOL,
+    "UINT8": TensorProto.UINT8,
+    "UINT16": TensorProto.UINT16,
+    "UINT32": TensorProto.UINT32,
+    "UINT64": TensorProto.UINT64,
+    "INT8": TensorProto.INT8,
+    "INT16": TensorProto.INT16,
+    "INT32": TensorProto.INT32,
+    "INT64": TensorProto.INT64,
+    "FP16": TensorProto.FLOAT16,
+    "BF16": TensorProto.BFLOAT16,
+    "FP32": TensorProto.FLOAT,
+    "FP64": TensorProto.DOUBLE,
+    "BYTES": TensorProto.STRING,
+}
+"""Protocol name to ONNX type."""
+
+
+def build(repository: pathlib.Path) -> pathlib.Path:
+    """The repository that most tests share: mnist_mlp as committed, and models with plain answers."""
+    shutil.copytree(ROOT / "model_repository/mnist_mlp", repository / "mnist_mlp")
+    for name in TYPES:
+        write(repository, f"identity_{name.lower()}", identity(name))
+    write(repository, "add_sub", add_sub(), ADD_SUB_CONFIG)
+    write(repository, "slow", slow(), SLOW_CONFIG)
+    return repository
+
+
+def write(repository: pathlib.Path, name: str, model: onnx.ModelProto | bytes, config: str | None = None) -> None:
+    version = repository / name / "1"
+    version.mkdir(parents=True)
+    (version / "model.onnx").write_bytes(model if isinstance(model, bytes) else model.SerializeToString())
+    if config is not None:
+        (repository / name / "config.pbtxt").write_text(config)
+
+
+def identity(datatype: str) -> onnx.ModelProto:
+    """`OUTPUT0 = INPUT0`, of any shape `[N, M]`; comes without a config."""
+    element = TYPES[datatype]
+    return _model(
+        [helper.make_node("Identity", ["INPUT0"], ["OUTPUT0"])],
+        [helper.make_tensor_value_info("INPUT0", element, ["N", "M"])],
+        [helper.make_tensor_value_info("OUTPUT0", element, ["N", "M"])],
+    )
+
+
+ADD_SUB_CONFIG = """
+backend: "onnxruntime"
+max_batch_size: 8
+input [
+  { name: "INPUT0" data_type: TYPE_INT32 dims: [ 16 ] },
+  { name: "INPUT1" data_type: TYPE_INT32 dims: [ 16 ] }
+]
+output [
+  { name: "OUTPUT0" data_type: TYPE_INT32 dims: [ 16 ] },
+  { name: "OUTPUT1" data_type: TYPE_INT32 dims: [ 16 ] }
+]
+"""
+
+
+def add_sub() -> onnx.ModelProto:
+    """`OUTPUT0 = INPUT0 + INPUT1`, `OUTPUT1 = INPUT0 - INPUT1`."""
+    names = ["INPUT0", "INPUT1"], ["OUTPUT0", "OUTPUT1"]
+    inputs, outputs = ([helper.make_tensor_value_info(n, TensorProto.INT32, ["N", 16]) for n in part] for part in names)
+    return _model([helper.make_node("Add", names[0], ["OUTPUT0"]), helper.make_node("Sub", names[0], ["OUTPUT1"])], inputs, outputs)
+
+
+SLOW_CONFIG = """
+backend: "onnxruntime"
+max_batch_size: 0
+input [ { name: "ROUNDS" data_type: TYPE_INT64 dims: [ 1 ] } ]
+output [
+  { name: "OUTPUT" data_type: TYPE_INT64 dims: [ 1 ] },
+  { name: "MEAN" data_type: TYPE_FP32 dims: [ 1 ] }
+]
+instance_group [ { kind: KIND_CPU count: 1 } ]
+"""
+
+
+def slow() -> onnx.ModelProto:
+    """Takes about as many milliseconds as `ROUNDS` says, and gives `ROUNDS` back. One instance."""
+    size = 1_000_000
+    steps = ["x_in", "a", "b", "c", "x_out"]
+    body = helper.make_graph(
+        [
+            helper.make_node("Identity", ["going_in"], ["going_out"]),
+            *(helper.make_node("Tanh", [x], [y]) for x, y in zip(steps, steps[1:])),
+        ],
+        "body",
+        [
+            helper.make_tensor_value_info("round", TensorProto.INT64, []),
+            helper.make_tensor_value_info("going_in", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("x_in", TensorProto.FLOAT, [size]),
+        ],
+        [
+            helper.make_tensor_value_info("going_out", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("x_out", TensorProto.FLOAT, [size]),
+        ],
+    )
+    half = helper.make_tensor("half", TensorProto.FLOAT, [1], [0.5])
+    constants = [helper.make_tensor("size", TensorProto.INT64, [1], [size]), helper.make_tensor("going", TensorProto.BOOL, [], [True])]
+    return _model(
+        [
+            helper.make_node("ConstantOfShape", ["size"], ["start"], value=half),
+            helper.make_node("Loop", ["ROUNDS", "going", "start"], ["end"], body=body),
+            helper.make_node("ReduceMean", ["end"], ["MEAN"], axes=[0], keepdims=1),
+            helper.make_node("Identity", ["ROUNDS"], ["OUTPUT"]),
+        ],
+        [helper.make_tensor_value_info("ROUNDS", TensorProto.INT64, [1])],
+        [helper.make_tensor_value_info("OUTPUT", TensorProto.INT64, [1]), helper.make_tensor_value_info("MEAN", TensorProto.FLOAT, [1])],
+        constants,
+    )
+
+
+def _model(nodes: list, inputs: list, outputs: list, constants: list | None = None) -> onnx.ModelProto:
+    graph = helper.make_graph(nodes, "test", inputs, outputs, constants or [])
+    model = helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 17)])
+    onnx.checker.check_model(model)
+    return model
