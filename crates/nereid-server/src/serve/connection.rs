@@ -20,7 +20,7 @@ use super::Draining;
 /// that was just about to send one is answered, with `Connection: close`.
 const LAST_CALL: Duration = Duration::from_secs(1);
 /// How long a client may take to send the head of a request.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes that a client may send ahead of the server's reading, per stream and per connection.
 const WINDOW: u32 = 4 << 20;
 const FRAME: u32 = 1 << 20;
