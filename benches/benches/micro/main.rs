@@ -1,0 +1,15 @@
+//! Micro-benchmarks of the pieces of a request's way that need neither socket nor model.
+
+mod batcher;
+mod decode;
+mod encode;
+mod gather;
+
+use criterion::{criterion_group, criterion_main};
+
+/// As in the server.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+criterion_group!(micro, decode::all, batcher::all, gather::all, encode::all);
+criterion_main!(micro);
