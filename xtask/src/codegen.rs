@@ -53,6 +53,8 @@ fn generate(protos: &Path) -> anyhow::Result<Vec<(&'static str, Vec<u8>)>> {
         .emit_rerun_if_changed(false)
         // A tensor's bytes stay slices of the message they came in.
         .bytes(".inference")
+        // An input is 2 bytes on the wire at least: what it takes in memory must not be hundreds.
+        .boxed(".inference.ModelInferRequest.InferInputTensor.contents")
         // A fixed order: the same config is always the same bytes.
         .btree_map(".inference")
         .compile_fds(files.clone())

@@ -56,7 +56,7 @@ fn grpc(criterion: &mut Criterion) {
     };
     let contents = InferTensorContents { fp32_contents: input_values(ELEMENTS), ..Default::default() };
     let typed = ModelInferRequest {
-        inputs: vec![InferInputTensor { contents: Some(contents), ..input }],
+        inputs: vec![InferInputTensor { contents: Some(Box::new(contents)), ..input }],
         raw_input_contents: Vec::new(),
         ..raw.clone()
     };

@@ -32,6 +32,8 @@ pub fn start(sample: &Sample, shards: usize) -> Result<Endpoint> {
     let shards = Shards::start(shards).context("cannot start the event loops")?;
     let acceptor = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let accept = async move {
+        // Nobody else can have the ports: they are taken.
+        let (Ok(http), Ok(grpc)) = (http.listen(), grpc.listen()) else { return };
         let drain = Drain::new(); // never asked to drain: it ends with the process
         let options = |protocol| ServeOptions { protocol };
         tokio::join!(

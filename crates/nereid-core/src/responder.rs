@@ -6,7 +6,7 @@ use crate::{Error, InferResponse, Result};
 
 /// The receiving side of one request, implemented by the frontends and by ensembles.
 pub trait Respond: Send {
-    /// Takes the one answer. Must not block.
+    /// Takes the one answer. Must neither block nor enqueue: a scheduler's lock may be held.
     fn respond(self: Box<Self>, result: Result<InferResponse>);
 
     /// Whether nobody waits for the answer any more.

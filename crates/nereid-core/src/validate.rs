@@ -176,7 +176,10 @@ impl Check<'_> {
     fn input_count(&self, inputs: &[InputTensor]) -> Result<()> {
         let most = self.config.inputs.len();
         let required = self.config.inputs.iter().filter(|i| !i.optional).count();
-        if (required..=most).contains(&inputs.len()) {
+        let is_given = |name: &str| inputs.iter().any(|i| i.name == name);
+        // Names that are unknown are told apart later, as in Triton.
+        let complete = required == most || self.config.inputs.iter().all(|i| i.optional || is_given(&i.name));
+        if (required..=most).contains(&inputs.len()) && complete {
             return Ok(());
         }
         let given: Vec<&str> = inputs.iter().rev().map(|i| i.name.as_str()).collect();
@@ -323,6 +326,14 @@ impl Check<'_> {
                     input.name,
                     self.model(),
                     input.data.len()
+                )));
+            }
+            // Kernels count and index with these bytes.
+            if input.datatype == DataType::Bool && input.data.iter().any(|byte| *byte > 1) {
+                return Err(self.refuse(format_args!(
+                    "input '{}' for model '{}' has a BOOL element that is neither 0 nor 1",
+                    input.name,
+                    self.model()
                 )));
             }
         }

@@ -119,6 +119,29 @@ fn counts_and_duplicates() {
 }
 
 #[test]
+fn a_required_input_is_missed_even_when_an_optional_one_makes_up_the_count() {
+    let mut c = config(0, vec![input("a", DataType::Fp32, &[-1]), input("b", DataType::Fp32, &[-1])]);
+    c.inputs[0].optional = true;
+    refused(
+        &c,
+        vec![fp32("a", &[1], 4)],
+        "expected number of inputs between 1 and 2 but got 1 inputs for model 'm'. Got input(s) ['a'], but missing \
+         required input(s) ['b']. Please provide all required input(s).",
+    );
+}
+
+#[test]
+fn booleans_are_0_or_1() {
+    let c = config(0, vec![input("a", DataType::Bool, &[-1])]);
+    assert!(validate(&c, vec![tensor("a", DataType::Bool, &[2], &[0, 1])]).is_ok());
+    refused(
+        &c,
+        vec![tensor("a", DataType::Bool, &[2], &[1, 100])],
+        "input 'a' for model 'm' has a BOOL element that is neither 0 nor 1",
+    );
+}
+
+#[test]
 fn batch_sizes_agree() {
     let c = config(8, vec![input("b", DataType::Fp32, &[-1]), input("a", DataType::Fp32, &[-1])]);
     refused(

@@ -55,6 +55,11 @@ impl Batcher {
         self.delay_us > 0
     }
 
+    /// Whether requests of this model may differ so that they cannot share a batch.
+    pub fn compares_inputs(&self) -> bool {
+        self.compare_inputs
+    }
+
     /// Decides at `now`. Time-outs must have been applied to `queue` already.
     pub fn decide(&self, queue: &Queue, now: Timestamp) -> Decision {
         if self.max_rows <= 1 {

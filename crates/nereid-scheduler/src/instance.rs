@@ -1,5 +1,5 @@
-//! Runs one batch on one instance: execute, split, count, answer. Whatever a backend does, every
-//! request of the batch is answered once.
+//! Runs one batch on one instance: execute, split, count. Whatever a backend does, there is one answer for
+//! every request of the batch.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -11,40 +11,33 @@ use crate::ordering::Answer;
 use crate::queue::Entry;
 use crate::statistics::{ExecutionTimes, FailureReason, Statistics};
 
-/// Runs `entries` as one batch and gives an answer to each, in their order, and how long it took.
+/// Runs `entries` as one batch and gives an answer to each, in their order, and how long a success took.
 pub(crate) fn run(
     instance: &mut dyn Instance,
     config: &ModelConfig,
     entries: Vec<Entry>,
     statistics: &Statistics,
-) -> (Vec<Answer>, u64) {
+) -> (Vec<Answer>, Option<u64>) {
     let compute_start = Timestamp::now();
     let requests: Vec<_> = entries.iter().map(|entry| &entry.request).collect();
     let batch = Batch::new(config, &requests);
-    let outcome = execute(instance, &batch, compute_start);
-    let elapsed_ns;
-    let answers = match outcome {
+    match execute(instance, &batch, compute_start) {
         Ok((responses, times)) => {
-            elapsed_ns = times.end.ns_since(compute_start);
             let rows = batch.size();
             statistics.record_success(rows, entries.iter().map(|e| (e.enqueued, e.rows())), &times);
-            entries
-                .into_iter()
-                .zip(responses)
-                .map(|(entry, response)| (entry.responder, Ok(response)))
-                .collect()
+            let answers = entries.into_iter().zip(responses);
+            let answers = answers.map(|(entry, response)| (entry.responder, Ok(response))).collect();
+            (answers, Some(times.end.ns_since(compute_start)))
         }
         Err(error) => {
             let end = Timestamp::now();
-            elapsed_ns = end.ns_since(compute_start);
             let fail = |entry: Entry| {
                 statistics.record_failure(FailureReason::Backend, end.ns_since(entry.enqueued));
                 (entry.responder, Err(error.clone()))
             };
-            entries.into_iter().map(fail).collect()
+            (entries.into_iter().map(fail).collect(), None)
         }
-    };
-    (answers, elapsed_ns)
+    }
 }
 
 fn execute(

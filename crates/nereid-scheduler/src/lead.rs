@@ -28,12 +28,17 @@ impl Lead {
         let mut state = self.shared.state.lock();
         state.leads.retain(|thread| *thread != self.thread);
         self.open = false;
+        if !self.shared.may_lead() {
+            self.shared.work.notify_one();
+            return false;
+        }
         match self.shared.next(&mut state, Timestamp::now()) {
             Next::Run(job) => {
                 drop(state);
                 state = self.shared.run(job);
             }
-            // A batcher that waits never asks for a lead, and `next` says idle only when there is nothing to do.
+            // A batcher that waits never asks for a lead; with nothing idle or nothing queued, whoever gives an
+            // instance back or enqueues looks again.
             Next::Wait { .. } | Next::Idle => return false,
         }
         // With no idle instance left, whoever gives one back looks at the queue.

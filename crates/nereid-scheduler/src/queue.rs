@@ -68,6 +68,25 @@ impl Level {
     fn pop(&mut self) -> Option<Entry> {
         self.waiting.pop_front().or_else(|| self.delayed.pop_front())
     }
+
+    /// Takes what has timed out at `now`. Only where clients choose time-outs can a later request time out
+    /// before an earlier one, so that all must be looked at.
+    fn take_expired(&mut self, now: Timestamp, mixed: bool) -> Vec<Entry> {
+        let is_expired = |entry: &Entry| entry.deadline.is_some_and(|deadline| now > deadline);
+        if mixed {
+            let (expired, kept): (Vec<_>, Vec<_>) =
+                std::mem::take(&mut self.waiting).into_iter().partition(is_expired);
+            self.waiting = kept.into();
+            return expired;
+        }
+        let count = self.waiting.iter().take_while(|entry| is_expired(entry)).count();
+        self.waiting.drain(..count).collect()
+    }
+
+    fn earliest_deadline(&self, mixed: bool) -> Option<Timestamp> {
+        let looked_at = if mixed { self.waiting.len() } else { 1 };
+        self.waiting.iter().take(looked_at).filter_map(|entry| entry.deadline).min()
+    }
 }
 
 impl Queue {
@@ -136,26 +155,22 @@ impl Queue {
         if self.earliest_deadline.is_none_or(|deadline| now <= deadline) {
             return rejected;
         }
-        let mut earliest = None;
         for (number, level) in &mut self.levels {
-            let action = self.policies.policy(*number).timeout_action;
-            for mut entry in std::mem::take(&mut level.waiting) {
-                match entry.deadline {
-                    Some(deadline) if now > deadline => match action {
-                        TimeoutAction::Reject => rejected.push(entry),
-                        TimeoutAction::Delay => {
-                            entry.deadline = None;
-                            level.delayed.push_back(entry);
-                        }
-                    },
-                    deadline => {
-                        earliest = [earliest, deadline].into_iter().flatten().min();
-                        level.waiting.push_back(entry);
+            let policy = self.policies.policy(*number);
+            for mut entry in level.take_expired(now, policy.allow_timeout_override) {
+                match policy.timeout_action {
+                    TimeoutAction::Reject => rejected.push(entry),
+                    TimeoutAction::Delay => {
+                        entry.deadline = None;
+                        level.delayed.push_back(entry);
                     }
                 }
             }
         }
-        self.earliest_deadline = earliest;
+        let earliest = |(number, level): (&u64, &Level)| {
+            level.earliest_deadline(self.policies.policy(*number).allow_timeout_override)
+        };
+        self.earliest_deadline = self.levels.iter().filter_map(earliest).min();
         self.forget(&rejected);
         rejected
     }

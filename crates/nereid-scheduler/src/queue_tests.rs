@@ -125,3 +125,14 @@ fn a_client_may_only_shorten_a_timeout_and_only_if_allowed() {
         );
     }
 }
+
+#[test]
+fn a_shorter_timeout_of_a_later_request_passes_first() {
+    let policy = QueuePolicy { allow_timeout_override: true, ..policy(TimeoutAction::Reject, 100) };
+    let mut queue = Queue::new(&DynamicBatching { default_queue_policy: policy, ..Default::default() });
+    queue.push(entry(1.0, 0, 0, at(0))).unwrap();
+    queue.push(entry(2.0, 0, 10, at(5))).unwrap();
+    assert_eq!(tags(&queue.expire(at(20))), [2.0]);
+    assert_eq!(queue.next_deadline(), Some(at(100)));
+    assert_eq!(tags(&queue.expire(at(101))), [1.0]);
+}

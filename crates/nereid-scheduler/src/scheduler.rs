@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
-use std::thread::{self, ThreadId};
+use std::thread::{self, JoinHandle, ThreadId};
 use std::time::Duration;
 
 use nereid_core::backend::Instance;
@@ -35,7 +35,10 @@ pub struct SchedulerOptions {
 /// Queue, batcher and instances of one version of a model.
 ///
 /// Dropping it refuses nothing that was accepted: its threads finish the queue, then end.
-pub struct Scheduler(Arc<Shared>);
+pub struct Scheduler {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
 
 impl Scheduler {
     /// Starts one thread per instance.
@@ -53,7 +56,7 @@ impl Scheduler {
         let (workers, has_timeouts) = (instances.len(), queue.has_timeouts());
         let shared = Arc::new(Shared {
             batcher: Batcher::new(&config),
-            pace: Pace::unknown(),
+            pace: Pace::default(),
             statistics: Arc::default(),
             ordering,
             has_instances: workers > 0,
@@ -73,7 +76,7 @@ impl Scheduler {
             done: Condvar::new(),
             config,
         });
-        let scheduler = Self(shared);
+        let mut scheduler = Self { shared, threads: Vec::with_capacity(workers + 1) };
         for i in 0..workers {
             scheduler.spawn(&format!("instance-{i}"), worker::run)?;
         }
@@ -83,12 +86,14 @@ impl Scheduler {
         Ok(scheduler)
     }
 
-    fn spawn(&self, name: &str, body: fn(Arc<Shared>)) -> Result<()> {
-        let shared = self.0.clone();
+    fn spawn(&mut self, name: &str, body: fn(Arc<Shared>)) -> Result<()> {
+        let shared = self.shared.clone();
         let spawned = thread::Builder::new().name(name.to_owned()).spawn(move || body(shared));
-        spawned.map(drop).map_err(|e| {
-            Error::internal(format!("failed to start a thread for model '{}': {e}", self.0.config.name))
-        })
+        let thread = spawned.map_err(|e| {
+            Error::internal(format!("failed to start a thread for model '{}': {e}", self.shared.config.name))
+        })?;
+        self.threads.push(thread);
+        Ok(())
     }
 
     /// Queues a request; its answer, refusal included, goes to `responder`.
@@ -98,54 +103,65 @@ impl Scheduler {
     /// to the instances' threads.
     #[must_use = "a lead that is dropped at once costs a wake-up"]
     pub fn enqueue(&self, request: ValidRequest, responder: Responder) -> Option<Lead> {
-        Shared::enqueue(&self.0, Entry::new(request, responder, Timestamp::now()))
+        Shared::enqueue(&self.shared, Entry::new(request, responder, Timestamp::now()))
     }
 
     /// Counters of this version.
     pub fn statistics(&self) -> &Arc<Statistics> {
-        &self.0.statistics
+        &self.shared.statistics
     }
 
     /// Requests that wait for an instance.
     pub fn pending(&self) -> usize {
-        self.0.state.lock().queue.len()
+        self.shared.state.lock().queue.len()
     }
 
     /// Requests that wait or run.
     pub fn in_flight(&self) -> usize {
-        let state = self.0.state.lock();
+        let state = self.shared.state.lock();
         state.queue.len() + state.running
     }
 
     /// Refuses new requests; those already queued run, without waiting for company.
     pub fn stop(&self) {
-        self.0.stop();
+        self.shared.stop();
     }
 
     /// Waits until nothing waits or runs, at most `timeout`. Returns the requests left.
     pub fn drain(&self, timeout: Duration) -> usize {
         let end = Timestamp::now().plus_us(u64::try_from(timeout.as_micros()).unwrap_or(u64::MAX));
-        let mut state = self.0.state.lock();
+        let mut state = self.shared.state.lock();
         loop {
             let left = state.queue.len() + state.running;
             let rest = end.since(Timestamp::now());
             if left == 0 || rest.is_zero() {
                 return left;
             }
-            self.0.done.wait_for(&mut state, rest);
+            self.shared.done.wait_for(&mut state, rest);
+        }
+    }
+
+    /// Finishes what was accepted, refuses the rest, and waits until the threads have ended and the instances
+    /// are gone. Must not be called on a thread of the scheduler.
+    pub fn join(mut self) {
+        self.shared.stop();
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!(model = self.shared.config.name, "a thread of the scheduler panicked");
+            }
         }
     }
 }
 
 impl Drop for Scheduler {
     fn drop(&mut self) {
-        self.0.stop();
+        self.shared.stop();
     }
 }
 
 impl fmt::Debug for Scheduler {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Scheduler").field("model", &self.0.config.name).finish_non_exhaustive()
+        f.debug_struct("Scheduler").field("model", &self.shared.config.name).finish_non_exhaustive()
     }
 }
 
@@ -233,13 +249,19 @@ impl Shared {
         if state.idle.is_empty() {
             return None; // whoever gives an instance back looks at the queue again
         }
-        if self.pace.is_fast() && !self.batcher.waits() {
+        if self.may_lead() {
             return self.lead(&mut state);
         }
-        if state.wake_at_rows.is_none_or(|rows| state.queue.rows() >= rows) {
+        if self.batcher.compares_inputs() || state.wake_at_rows.is_none_or(|rows| state.queue.rows() >= rows)
+        {
             self.work.notify_one();
         }
         None
+    }
+
+    /// Whether batches may run on the threads that receive requests.
+    pub(crate) fn may_lead(&self) -> bool {
+        self.pace.is_fast() && !self.batcher.waits()
     }
 
     /// A lead for this thread, unless it has one or the idle instances are all spoken for.
@@ -253,7 +275,7 @@ impl Shared {
     }
 
     /// Takes what is to be done at `now`. Requests that timed out or were cancelled are answered on the
-    /// way; [`Respond::respond`](nereid_core::Respond) does not block.
+    /// way, under the lock: [`Respond::respond`](nereid_core::Respond) neither blocks nor enqueues.
     pub(crate) fn next(&self, state: &mut State, now: Timestamp) -> Next {
         loop {
             self.expire(state, now);
@@ -308,7 +330,9 @@ impl Shared {
         let Job { mut instance, entries, number } = job;
         let count = entries.len();
         let (answers, elapsed_ns) = instance::run(&mut *instance, &self.config, entries, &self.statistics);
-        self.pace.record(elapsed_ns);
+        if let Some(elapsed_ns) = elapsed_ns {
+            self.pace.record(elapsed_ns);
+        }
         match &self.ordering {
             Some(ordering) => ordering.release(number, answers),
             None => answers.into_iter().for_each(|(responder, result)| responder.respond(result)),

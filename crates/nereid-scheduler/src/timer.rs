@@ -9,9 +9,12 @@ use crate::scheduler::Shared;
 /// Runs until the scheduler stops and its queue is empty. Started only where requests can time out.
 pub(crate) fn run(shared: Arc<Shared>) {
     let mut state = shared.state.lock();
-    while !(state.stopping && state.queue.is_empty()) {
+    loop {
         let now = Timestamp::now();
         shared.expire(&mut state, now);
+        if state.stopping && state.queue.is_empty() {
+            return;
+        }
         state.timer_until = state.queue.next_deadline();
         match state.timer_until {
             Some(deadline) => {

@@ -28,6 +28,8 @@ pub(crate) fn run(shared: Arc<Shared>) {
                 shared.work.wait_for(&mut state, until.since(now));
                 state.wake_at_rows = None;
             }
+            // `next` may have emptied the queue by answering requests that were cancelled.
+            Next::Idle if state.stopping && state.queue.is_empty() => return,
             Next::Idle => shared.work.wait(&mut state),
         }
     }

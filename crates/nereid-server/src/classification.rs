@@ -64,22 +64,28 @@ struct Element {
 }
 
 macro_rules! element {
-    ($type:ty, $format:literal, $order:expr) => {
+    ($type:ty, $format:expr, $order:expr) => {
         Element {
             size: size_of::<$type>(),
             compare: |a, b| $order(&<$type>::from_le_bytes(array(b)), &<$type>::from_le_bytes(array(a))),
             print: |bytes, text| {
-                let value = <$type>::from_le_bytes(array(bytes));
-                let _ = write!(text, $format, value); // writing to a String does not fail
+                let _ = $format(text, <$type>::from_le_bytes(array(bytes))); // writing to a String does not fail
             },
         }
     };
     ($type:ident) => {
-        element!($type, "{}", $type::cmp)
+        element!($type, |text: &mut String, value| write!(text, "{value}"), $type::cmp)
     };
     ($type:ident, float) => {
-        // A total order, or sorting may panic: NaN counts as the smallest.
-        element!($type, "{:.6}", |a: &$type, b: &$type| { b.is_nan().cmp(&a.is_nan()).then(a.total_cmp(b)) })
+        element!(
+            $type,
+            |text: &mut String, value: $type| match value.is_nan() {
+                true => write!(text, "nan"), // as C prints it
+                false => write!(text, "{value:.6}"),
+            },
+            // A total order, or sorting may panic: NaN counts as the smallest.
+            |a: &$type, b: &$type| b.is_nan().cmp(&a.is_nan()).then(a.total_cmp(b))
+        )
     };
 }
 
@@ -168,7 +174,7 @@ mod tests {
     fn odd_outputs() {
         let nan = output(DataType::Fp32, &[2], floats(&[f32::NAN, 1.0]));
         let classes = classify(&nan, 2, &identity_config(0), &Labels::default()).unwrap();
-        assert_eq!(strings(&classes.data), ["1.000000:1", "NaN:0"], "NaN counts as the smallest");
+        assert_eq!(strings(&classes.data), ["1.000000:1", "nan:0"], "NaN counts as the smallest");
         let empty =
             classify(&output(DataType::Fp32, &[1, 0], vec![]), 3, &identity_config(8), &Labels::default())
                 .unwrap();

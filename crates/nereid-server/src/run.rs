@@ -12,7 +12,7 @@ use nereid_repository::{ControlMode, Repository};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::{ModelControlMode, Options};
-use crate::serve::{Bound, Drain, Protocol, ServeOptions, Shards, bind, serve};
+use crate::serve::{Bound, Drain, Listener, Protocol, ServeOptions, Shards, bind, serve};
 use crate::service::Service;
 use crate::{grpc, http, metrics_port};
 
@@ -134,23 +134,30 @@ impl Ports {
         let http1 = ServeOptions { protocol: Protocol::Http1 };
         let http2 = ServeOptions { protocol: Protocol::Http2 };
         if let Some(bound) = self.grpc {
-            tracing::info!("Started GRPCInferenceService at {}", bound.address());
-            let router = grpc::router(service.clone())?;
-            tokio::spawn(serve(bound, router, http2, shards.clone(), drain.draining()));
+            let router = grpc::router(service.clone(), drain.draining())?;
+            let listener = listen(bound, "GRPCInferenceService")?;
+            tokio::spawn(serve(listener, router, http2, shards.clone(), drain.draining()));
         }
         if let Some(bound) = self.http {
-            tracing::info!("Started HTTPService at {}", bound.address());
             let limits = http::Limits { max_input_bytes: options.http.max_input_size };
             let router = http::router(service.clone(), limits);
-            tokio::spawn(serve(bound, router, http1, shards.clone(), drain.draining()));
+            let listener = listen(bound, "HTTPService")?;
+            tokio::spawn(serve(listener, router, http1, shards.clone(), drain.draining()));
         }
         if let Some(bound) = self.metrics {
-            tracing::info!("Started Metrics Service at {}", bound.address());
             let router = metrics_port::router(service.clone(), options.metrics.families.clone());
-            tokio::spawn(serve(bound, router, http1, shards, drain.draining()));
+            let listener = listen(bound, "Metrics Service")?;
+            tokio::spawn(serve(listener, router, http1, shards, drain.draining()));
         }
         Ok(())
     }
+}
+
+fn listen(bound: Bound, what: &str) -> anyhow::Result<Listener> {
+    let address = bound.address();
+    let listener = bound.listen().with_context(|| format!("{what}: cannot listen on {address}"))?;
+    tracing::info!("Started {what} at {address}");
+    Ok(listener)
 }
 
 async fn shut_down(service: Arc<Service>, drain: Drain, timeout: Duration) -> Ended {

@@ -19,7 +19,17 @@ pub struct Gathered<'a> {
 /// Requests disagree on the input's presence or shape; the scheduler must not have joined them.
 pub fn concat<'a>(batch: &Batch<'a>, index: usize, buffer: &'a mut Vec<u8>) -> Result<Option<Gathered<'a>>> {
     let (first, others) = batch.requests().split_first().ok_or_else(|| Error::internal("empty batch"))?;
-    let Some(input) = first.input(index) else { return Ok(None) };
+    let differs = || {
+        let name = &batch.config().inputs[index].name;
+        Error::internal(format!("input '{name}' differs in shape or presence within one batch"))
+    };
+    let Some(input) = first.input(index) else {
+        return if others.iter().any(|other| other.input(index).is_some()) {
+            Err(differs())
+        } else {
+            Ok(None)
+        };
+    };
     let mut shape = input.shape.clone();
     if others.is_empty() {
         return Ok(Some(Gathered { shape, data: &input.data }));
@@ -27,10 +37,8 @@ pub fn concat<'a>(batch: &Batch<'a>, index: usize, buffer: &'a mut Vec<u8>) -> R
     buffer.clear();
     buffer.extend_from_slice(&input.data);
     for request in others {
-        let other = request.input(index).filter(|other| other.shape[1..] == shape[1..]).ok_or_else(|| {
-            let name = &batch.config().inputs[index].name;
-            Error::internal(format!("input '{name}' differs in shape or presence within one batch"))
-        })?;
+        let other =
+            request.input(index).filter(|other| other.shape[1..] == shape[1..]).ok_or_else(differs)?;
         shape[0] += other.shape[0];
         buffer.extend_from_slice(&other.data);
     }

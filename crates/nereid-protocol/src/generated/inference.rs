@@ -1274,8 +1274,10 @@ pub mod model_infer_request {
             super::InferParameter,
         >,
         /// Absent where the tensor is raw or in shared memory.
-        #[prost(message, optional, tag = "5")]
-        pub contents: ::core::option::Option<super::InferTensorContents>,
+        #[prost(message, optional, boxed, tag = "5")]
+        pub contents: ::core::option::Option<
+            ::prost::alloc::boxed::Box<super::InferTensorContents>,
+        >,
     }
     /// One output that the client wants.
     #[derive(Clone, PartialEq, ::prost::Message)]

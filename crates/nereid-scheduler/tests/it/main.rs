@@ -8,7 +8,10 @@ use std::time::Duration;
 use nereid_core::backend::Instance;
 use nereid_core::config::{DynamicBatching, QueuePolicy, Scheduling};
 use nereid_core::testing::{TestInstance, identity_config, identity_request};
-use nereid_core::{Error, ErrorCode, InferResponse, ModelConfig, Respond, Responder, Result, ValidRequest};
+use nereid_core::{
+    DataType, Error, ErrorCode, InferRequest, InferResponse, InputTensor, ModelConfig, Respond, Responder,
+    Result, Shape, ValidRequest,
+};
 use nereid_scheduler::{Scheduler, SchedulerOptions};
 
 const LONG: Duration = Duration::from_secs(20);
@@ -233,17 +236,61 @@ fn stopping_refuses_the_new_and_finishes_the_old_without_delay() {
     assert_eq!(scheduler.drain(LONG), 0);
 }
 
+/// A client that has gone.
+struct Gone;
+
+impl Respond for Gone {
+    fn respond(self: Box<Self>, result: Result<InferResponse>) {
+        assert_eq!(result.unwrap_err().code(), ErrorCode::Cancelled);
+    }
+
+    fn is_cancelled(&self) -> bool {
+        true
+    }
+}
+
+#[test]
+fn joining_ends_even_when_the_last_requests_are_cancelled() {
+    let (gate, instances) = gated(1);
+    let policy = QueuePolicy { default_timeout_us: 3_600_000_000, ..Default::default() };
+    let config = batching(DynamicBatching { default_queue_policy: policy, ..preferred(8) });
+    let (config, scheduler) = start(config, instances);
+    let answers = Answers::new();
+    enqueue(&scheduler, identity_request(&config, 1, 1.0), answers.responder(1.0));
+    assert_eq!(gate.entered(), 1);
+    enqueue(&scheduler, identity_request(&config, 1, 2.0), Responder::new(Gone));
+    let (joined, wait) = mpsc::channel();
+    std::thread::spawn(move || {
+        scheduler.join();
+        joined.send(())
+    });
+    gate.release();
+    assert_eq!(answers.next_ok(), 1.0);
+    wait.recv_timeout(LONG).expect("the threads end");
+    assert!(gate.entered.recv_timeout(LONG).is_err(), "the instances are gone");
+}
+
+#[test]
+fn a_request_that_cannot_join_sends_the_waiting_batch_at_once() {
+    let hour = DynamicBatching { max_queue_delay_us: 3_600_000_000, ..preferred(8) };
+    let (config, scheduler) = start(batching(hour), vec![Box::new(TestInstance::identity())]);
+    let answers = Answers::new();
+    enqueue(&scheduler, identity_request(&config, 1, 1.0), answers.responder(1.0));
+    let wide = InputTensor {
+        name: "INPUT0".into(),
+        datatype: DataType::Fp32,
+        shape: Shape::from_slice(&[1, 2]),
+        data: [2.0_f32.to_le_bytes(), 2.0_f32.to_le_bytes()].concat().into(),
+    };
+    let wide = InferRequest { inputs: vec![wide], ..Default::default() };
+    enqueue(&scheduler, ValidRequest::new(wide, &config).unwrap(), answers.responder(2.0));
+    assert_eq!(answers.next_ok(), 1.0);
+    scheduler.stop();
+    assert_eq!(answers.next_ok(), 2.0);
+}
+
 #[test]
 fn cancelled_requests_do_not_run() {
-    struct Gone;
-    impl Respond for Gone {
-        fn respond(self: Box<Self>, result: Result<InferResponse>) {
-            assert_eq!(result.unwrap_err().code(), ErrorCode::Cancelled);
-        }
-        fn is_cancelled(&self) -> bool {
-            true
-        }
-    }
     let (gate, instances) = gated(1);
     let (config, scheduler) = start(batching(preferred(8)), instances);
     let answers = Answers::new();

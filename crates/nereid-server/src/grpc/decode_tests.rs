@@ -10,7 +10,7 @@ fn tensor(datatype: &str, contents: Option<InferTensorContents>) -> InferInputTe
         datatype: datatype.into(),
         shape: vec![1, 2],
         parameters: Default::default(),
-        contents,
+        contents: contents.map(Box::new),
     }
 }
 

@@ -19,6 +19,7 @@ use nereid_protocol::inference::grpc_inference_service_server::{
 use nereid_protocol::inference::*;
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::serve::Draining;
 use crate::service::Service;
 use crate::{describe, status, version};
 
@@ -27,12 +28,13 @@ const MAX_MESSAGE_BYTES: usize = i32::MAX as usize;
 
 type Answer<T> = Result<Response<T>, Status>;
 
-/// The services on the gRPC port: inference, health and reflection.
+/// The services on the gRPC port: inference, health and reflection. Streams take no new requests once
+/// `draining` has started.
 ///
 /// # Errors
 /// The compiled-in descriptors are broken.
-pub fn router(service: Arc<Service>) -> Result<Router, tonic_reflection::server::Error> {
-    let inference = GrpcInferenceServiceServer::new(Grpc(service.clone()))
+pub fn router(service: Arc<Service>, draining: Draining) -> Result<Router, tonic_reflection::server::Error> {
+    let inference = GrpcInferenceServiceServer::new(Grpc { service: service.clone(), draining })
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
     let reflection = tonic_reflection::server::Builder::configure()
@@ -52,7 +54,10 @@ pub fn router(service: Arc<Service>) -> Result<Router, tonic_reflection::server:
 
 /// The rpcs of `inference.GRPCInferenceService`.
 #[derive(Debug)]
-struct Grpc(Arc<Service>);
+struct Grpc {
+    service: Arc<Service>,
+    draining: Draining,
+}
 
 /// Wraps an answer of the service.
 fn answer<T>(result: nereid_core::Result<T>) -> Answer<T> {
@@ -71,31 +76,31 @@ impl GrpcInferenceService for Grpc {
     type ModelStreamInferStream = stream::Responses;
 
     async fn server_live(&self, _: Request<ServerLiveRequest>) -> Answer<ServerLiveResponse> {
-        answer(self.0.live().map(|live| ServerLiveResponse { live }))
+        answer(self.service.live().map(|live| ServerLiveResponse { live }))
     }
 
     async fn server_ready(&self, _: Request<ServerReadyRequest>) -> Answer<ServerReadyResponse> {
-        answer(self.0.ready().map(|ready| ServerReadyResponse { ready }))
+        answer(self.service.ready().map(|ready| ServerReadyResponse { ready }))
     }
 
     async fn model_ready(&self, request: Request<ModelReadyRequest>) -> Answer<ModelReadyResponse> {
         let ModelReadyRequest { name, version } = request.into_inner();
-        let ready = version::parse(&version).and_then(|v| self.0.repository().model_ready(&name, v));
+        let ready = version::parse(&version).and_then(|v| self.service.repository().model_ready(&name, v));
         answer(ready.map(|ready| ModelReadyResponse { ready }))
     }
 
     async fn server_metadata(&self, _: Request<ServerMetadataRequest>) -> Answer<ServerMetadataResponse> {
-        answer(Ok(describe::server(&self.0)))
+        answer(Ok(describe::server(&self.service)))
     }
 
     async fn model_metadata(&self, request: Request<ModelMetadataRequest>) -> Answer<ModelMetadataResponse> {
         let ModelMetadataRequest { name, version } = request.into_inner();
-        answer(version::parse(&version).and_then(|v| describe::model(&self.0, &name, v)))
+        answer(version::parse(&version).and_then(|v| describe::model(&self.service, &name, v)))
     }
 
     async fn model_config(&self, request: Request<ModelConfigRequest>) -> Answer<ModelConfigResponse> {
         let ModelConfigRequest { name, version } = request.into_inner();
-        let model = version::parse(&version).and_then(|v| self.0.model(&name, v));
+        let model = version::parse(&version).and_then(|v| self.service.model(&name, v));
         answer(model.map(|m| ModelConfigResponse { config: Some((*m.wire_config).clone()) }))
     }
 
@@ -104,18 +109,18 @@ impl GrpcInferenceService for Grpc {
         request: Request<ModelStatisticsRequest>,
     ) -> Answer<ModelStatisticsResponse> {
         let ModelStatisticsRequest { name, version } = request.into_inner();
-        answer(version::parse(&version).and_then(|v| describe::statistics(&self.0, &name, v)))
+        answer(version::parse(&version).and_then(|v| describe::statistics(&self.service, &name, v)))
     }
 
     async fn model_infer(&self, request: Request<ModelInferRequest>) -> Answer<ModelInferResponse> {
-        answer(infer::infer(&self.0, request.into_inner()).await)
+        answer(infer::infer(&self.service, request.into_inner()).await)
     }
 
     async fn model_stream_infer(
         &self,
         request: Request<Streaming<ModelInferRequest>>,
     ) -> Answer<Self::ModelStreamInferStream> {
-        Ok(Response::new(stream::serve(self.0.clone(), request)))
+        Ok(Response::new(stream::serve(self.service.clone(), request, self.draining.clone())))
     }
 
     async fn repository_index(
@@ -126,21 +131,21 @@ impl GrpcInferenceService for Grpc {
         if !repository_name.is_empty() {
             return unsupported("'repository_name' specification is not supported");
         }
-        answer(self.0.clone().off_the_loop(move |service| describe::index(service, ready)).await)
+        answer(self.service.clone().off_the_loop(move |service| describe::index(service, ready)).await)
     }
 
     async fn repository_model_load(
         &self,
         request: Request<RepositoryModelLoadRequest>,
     ) -> Answer<RepositoryModelLoadResponse> {
-        control::load(self.0.clone(), request.into_inner()).await
+        control::load(self.service.clone(), request.into_inner()).await
     }
 
     async fn repository_model_unload(
         &self,
         request: Request<RepositoryModelUnloadRequest>,
     ) -> Answer<RepositoryModelUnloadResponse> {
-        control::unload(self.0.clone(), request.into_inner()).await
+        control::unload(self.service.clone(), request.into_inner()).await
     }
 
     async fn system_shared_memory_status(

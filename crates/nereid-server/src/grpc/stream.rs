@@ -12,6 +12,7 @@ use nereid_protocol::inference::{ModelInferRequest, ModelInferResponse, ModelStr
 use tonic::{Request, Status, Streaming};
 
 use super::{encode, infer};
+use crate::serve::Draining;
 use crate::service::Service;
 use crate::status;
 
@@ -24,10 +25,16 @@ const FINAL_RESPONSE: &str = "triton_final_response";
 pub(super) type Responses = Pin<Box<dyn Stream<Item = Result<ModelStreamInferResponse, Status>> + Send>>;
 
 /// Serves one stream. Dropping the responses cancels what runs.
-pub(super) fn serve(service: Arc<Service>, request: Request<Streaming<ModelInferRequest>>) -> Responses {
+///
+/// A stream without requests in flight ends when the server drains; others deliver what is outstanding first.
+pub(super) fn serve(
+    service: Arc<Service>,
+    request: Request<Streaming<ModelInferRequest>>,
+    mut draining: Draining,
+) -> Responses {
     let grpc_errors = request.metadata().get(GRPC_ERROR).is_some_and(|value| value == "true");
-    let responses =
-        request.into_inner().map(move |request| respond(service.clone(), request)).buffered(IN_FLIGHT);
+    let requests = request.into_inner().take_until(async move { draining.started().await });
+    let responses = requests.map(move |request| respond(service.clone(), request)).buffered(IN_FLIGHT);
     if grpc_errors { Box::pin(end_at_error(responses)) } else { Box::pin(responses.map(in_band)) }
 }
 

@@ -1,6 +1,7 @@
 //! HTTP → [`InferRequest`]. Binary tensors are slices of the received body. Mirror image of `encode.rs`.
 
 use bytes::{BufMut, Bytes, BytesMut};
+use nereid_core::shape::{self, Dims};
 use nereid_core::{
     CorrelationId, DataType, Error, InferRequest, InputTensor, ModelConfig, Parameter, Result, Sequence,
     Shape, unknown_datatype,
@@ -92,10 +93,17 @@ pub(super) fn decode_raw(body: Bytes, config: &ModelConfig) -> Result<(InferRequ
             input.name
         ));
     }
-    let known: i64 = input.dims.iter().filter(|dim| **dim != -1).product();
+    let known: Vec<i64> = input.dims.iter().copied().filter(|dim| *dim != -1).collect();
+    let Some(known) = shape::element_count(&known) else {
+        return refuse(format!(
+            "the shape {} of the raw input '{}' overflows",
+            Dims(&input.dims),
+            input.name
+        ));
+    };
     let mut data = body;
     let deduced = match input.datatype.size_bytes() {
-        Some(size) => data.len() as i64 / known.max(1) / size as i64,
+        Some(size) => (data.len() / known.max(1) / size) as i64,
         None if variable > 0 || known != 1 => {
             return refuse(format!(
                 "For BYTE datatype raw input '{}', the model must have input shape [1]",
@@ -113,12 +121,12 @@ pub(super) fn decode_raw(body: Bytes, config: &ModelConfig) -> Result<(InferRequ
             1
         }
     };
-    let mut shape = Shape::new();
+    let mut dims = Shape::new();
     if config.batches() {
-        shape.push(1);
+        dims.push(1);
     }
-    shape.extend(input.dims.iter().map(|&dim| if dim == -1 { deduced } else { dim }));
-    if let Some(expected) = nereid_core::shape::byte_size(input.datatype, &shape)
+    dims.extend(input.dims.iter().map(|&dim| if dim == -1 { deduced } else { dim }));
+    if let Some(expected) = shape::byte_size(input.datatype, &dims)
         && expected != data.len()
     {
         // Triton checks a raw input under this name.
@@ -128,7 +136,7 @@ pub(super) fn decode_raw(body: Bytes, config: &ModelConfig) -> Result<(InferRequ
             data.len()
         ));
     }
-    let tensor = InputTensor { name: input.name.to_string(), datatype: input.datatype, shape, data };
+    let tensor = InputTensor { name: input.name.to_string(), datatype: input.datatype, shape: dims, data };
     let request = InferRequest { inputs: vec![tensor], ..Default::default() };
     Ok((request, Outputs { listed: Vec::new(), default: rest::Encoding::Binary }))
 }

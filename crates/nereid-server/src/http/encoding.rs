@@ -18,16 +18,13 @@ pub(super) enum Encoding {
 }
 
 impl Encoding {
-    /// The encoding of a request.
-    ///
-    /// # Errors
-    /// `Unsupported` for any other than ours.
-    pub(super) fn of_request(headers: &HeaderMap) -> Result<Self> {
+    /// The encoding of a request; `None` for any other than ours.
+    pub(super) fn of_request(headers: &HeaderMap) -> Option<Self> {
         match headers.get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes) {
-            None | Some(b"" | b"identity") => Ok(Self::Identity),
-            Some(b"gzip") => Ok(Self::Gzip),
-            Some(b"deflate") => Ok(Self::Deflate),
-            Some(_) => Err(Error::unsupported("Unsupported compression type")),
+            None | Some(b"" | b"identity") => Some(Self::Identity),
+            Some(b"gzip") => Some(Self::Gzip),
+            Some(b"deflate") => Some(Self::Deflate),
+            Some(_) => None,
         }
     }
 

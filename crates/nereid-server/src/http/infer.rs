@@ -12,13 +12,13 @@ use super::decode::{self, Outputs};
 use super::encode::{self, HEADER_LENGTH};
 use super::encoding::Encoding;
 use super::path::ModelPath;
-use super::reply::Refused;
+use super::reply::{self, Refused};
 use super::{Http, body};
 
 /// Longest body, as Triton counts it.
 const MAX_BODY_BYTES: usize = i32::MAX as usize;
-/// JSON longer than this is parsed off the event loop, which other connections share.
-const LONG_JSON_BYTES: usize = 1 << 20;
+/// JSON and outputs longer than this are worked on off the event loop.
+const LONG_BYTES: usize = 1 << 20;
 
 pub(super) async fn infer(
     State(http): State<Http>,
@@ -26,18 +26,38 @@ pub(super) async fn infer(
     request: Request,
 ) -> Result<Response, Refused> {
     let (parts, body) = request.into_parts();
-    check_content_length(&parts.headers).map_err(Refused::Text)?;
-    let body = body::read(body, MAX_BODY_BYTES).await.map_err(Refused::Text)?;
     let model = path.version().and_then(|v| http.service.model(&path.name, v)).map_err(Refused::Text)?;
+    let Some(encoding) = Encoding::of_request(&parts.headers) else { return Ok(reply::unknown_encoding()) };
+    check_content_length(&parts.headers).map_err(Refused::Text)?;
     let limit = http.limits.max_input_bytes;
-    let body =
-        Encoding::of_request(&parts.headers).and_then(|e| e.decode(body, limit)).map_err(Refused::Text)?;
+    let most = if encoding == Encoding::Identity { MAX_BODY_BYTES } else { limit };
+    let body = body::read(body, most).await.map_err(Refused::Text)?;
+    let body = decompress(encoding, body, limit).await.map_err(Refused::Text)?;
     let json_length = json_length(&parts.headers, &body).map_err(Refused::Text)?;
     let (request, outputs) = decode(body, json_length, &model, limit).await?;
     let id = request.id.clone();
     let response = http.service.infer(&model, request).await?;
     let encoding = Encoding::of_response(&parts.headers);
-    encode::encode(response, &id, &model, &outputs, encoding).map_err(Refused::Text)
+    if response.outputs.iter().map(|o| o.data.len()).sum::<usize>() <= LONG_BYTES {
+        return encode::encode(response, &id, &model, &outputs, encoding).map_err(Refused::Text);
+    }
+    off_the_loop(move || encode::encode(response, &id, &model, &outputs, encoding))
+        .await
+        .map_err(Refused::Text)
+}
+
+/// A small body may become a large one, hence only an uncompressed one stays on the event loop.
+async fn decompress(encoding: Encoding, body: Bytes, limit: usize) -> Result<Bytes> {
+    match encoding {
+        Encoding::Identity => Ok(body),
+        _ => off_the_loop(move || encoding.decode(body, limit)).await,
+    }
+}
+
+/// Runs what takes long on a thread of its own: other connections share the event loop.
+async fn off_the_loop<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|e| Err(Error::internal(format!("failed to process the request: {e}"))))
 }
 
 fn check_content_length(headers: &HeaderMap) -> Result<()> {
@@ -82,11 +102,9 @@ async fn decode(
         }
         return decode::decode_raw(body, &model.config);
     }
-    if json_length.unwrap_or(body.len()) <= LONG_JSON_BYTES {
+    if json_length.unwrap_or(body.len()) <= LONG_BYTES {
         return decode::decode(&body, json_length, &model.config, limit);
     }
     let config = model.config.clone();
-    tokio::task::spawn_blocking(move || decode::decode(&body, json_length, &config, limit))
-        .await
-        .unwrap_or_else(|e| Err(Error::internal(format!("failed to parse the request: {e}"))))
+    off_the_loop(move || decode::decode(&body, json_length, &config, limit)).await
 }

@@ -52,6 +52,13 @@ impl IntoResponse for Refused {
     }
 }
 
+/// A content encoding that the server does not know, with those it does.
+pub(crate) fn unknown_encoding() -> Response {
+    let mut response = Refused::Text(Error::unsupported("Unsupported compression type")).into_response();
+    response.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip, deflate"));
+    response
+}
+
 /// Any path that is no route.
 pub(crate) async fn not_found() -> Response {
     reply(StatusCode::NOT_FOUND, TEXT, rest::error_body("Not Found"))

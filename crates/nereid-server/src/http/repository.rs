@@ -29,7 +29,12 @@ pub(super) async fn load(
     let body = body::read(request.into_body(), MAX_BODY_BYTES).await?;
     let parameters = control_parameters(&body)?;
     if let Some(name) = parameters.keys().next() {
-        return Err(Error::unsupported(format!("load parameter '{name}' is not supported yet")).into());
+        let known = name == "config" || name.starts_with("file:");
+        return Err(Refused::Json(if known {
+            Error::unsupported(format!("load parameter '{name}' is not supported yet"))
+        } else {
+            Error::internal("unexpected error on creating Triton parameter")
+        }));
     }
     http.service.off_the_loop(move |service| service.repository().load_model(&path.0)).await?;
     Ok(reply::json(""))

@@ -19,8 +19,9 @@ use super::Draining;
 /// How long an idle HTTP/1.1 connection may still bring a request after draining has begun: a client
 /// that was just about to send one is answered, with `Connection: close`.
 const LAST_CALL: Duration = Duration::from_secs(1);
-/// How long a client may take to send the head of a request.
-pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a client may take until the head of its next request is there; an idle connection is closed after
+/// this. Long, because Triton has no such limit and clients pool their connections.
+pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(600);
 /// Bytes that a client may send ahead of the server's reading, per stream and per connection.
 const WINDOW: u32 = 4 << 20;
 const FRAME: u32 = 1 << 20;

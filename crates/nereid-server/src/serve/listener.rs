@@ -19,6 +19,10 @@ pub struct Bound {
     address: SocketAddr,
 }
 
+/// A socket that clients connect to.
+#[derive(Debug)]
+pub struct Listener(TcpListener);
+
 /// Takes `host:port`; port 0 means any free one. `reuse` lets other processes share the port.
 ///
 /// # Errors
@@ -55,31 +59,41 @@ impl Bound {
     /// Lets clients connect. Must be called within a runtime.
     ///
     /// # Errors
-    /// Another process listens on the port.
-    pub fn listen(&self) -> io::Result<TcpListener> {
+    /// Another process, which took the port at the same time, listens on it already.
+    pub fn listen(self) -> io::Result<Listener> {
         self.socket.listen(BACKLOG)?;
-        TcpListener::from_std(self.socket.try_clone()?.into())
+        TcpListener::from_std(self.socket.into()).map(Listener)
     }
 }
 
-/// The next connection, as a blocking-mode-free standard socket that any runtime can take.
-pub(super) async fn accept(listener: &TcpListener) -> TcpStream {
-    loop {
-        match listener.accept().await.and_then(|(stream, _)| stream.into_std()) {
-            Ok(stream) => return stream,
-            Err(e) if is_of_one_connection(&e) => {}
-            Err(e) => {
-                tracing::warn!("failed to accept a connection: {e}");
-                tokio::time::sleep(PAUSE).await;
+impl Listener {
+    /// The next connection, as a non-blocking standard socket that any runtime can take.
+    pub(super) async fn accept(&self) -> TcpStream {
+        loop {
+            match self.0.accept().await.and_then(|(stream, _)| stream.into_std()) {
+                Ok(stream) => return stream,
+                Err(e) if is_of_one_connection(&e) => {}
+                Err(e) => {
+                    tracing::warn!("failed to accept a connection: {e}");
+                    tokio::time::sleep(PAUSE).await;
+                }
             }
         }
     }
-}
 
-/// A connection that waits already, if any.
-pub(super) fn accept_waiting(listener: &TcpListener) -> Option<TcpStream> {
-    use futures_util::FutureExt;
-    accept(listener).now_or_never()
+    /// Stops listening, and gives the connections that the system had accepted already.
+    pub(super) fn close(self) -> Vec<TcpStream> {
+        let mut waiting = Vec::new();
+        let Ok(listener) = self.0.into_std() else { return waiting };
+        loop {
+            match listener.accept() {
+                Ok((stream, _)) if stream.set_nonblocking(true).is_ok() => waiting.push(stream),
+                Ok(_) => {}
+                Err(e) if is_of_one_connection(&e) => {}
+                Err(_) => return waiting, // nothing is left
+            }
+        }
+    }
 }
 
 /// Errors of `accept` that concern the one connection, which is gone.
@@ -93,22 +107,26 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn nobody_connects_before_listen() {
+    async fn nobody_connects_before_listen_and_nobody_is_lost_at_close() {
         let bound = bind("127.0.0.1", 0, false).unwrap();
-        let refused = TcpStream::connect(bound.address()).unwrap_err();
+        let address = bound.address();
+        let refused = TcpStream::connect(address).unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
         let listener = bound.listen().unwrap();
-        let client = TcpStream::connect(bound.address()).unwrap();
-        assert_eq!(accept(&listener).await.peer_addr().unwrap(), client.local_addr().unwrap());
+        let client = TcpStream::connect(address).unwrap();
+        assert_eq!(listener.accept().await.peer_addr().unwrap(), client.local_addr().unwrap());
+        let late: Vec<_> = (0..3).map(|_| TcpStream::connect(address).unwrap()).collect();
+        assert_eq!(listener.close().len(), late.len());
+        assert!(TcpStream::connect(address).is_err());
     }
 
     #[tokio::test]
     async fn a_port_in_use_is_an_error() {
         let first = bind("127.0.0.1", 0, false).unwrap();
+        let port = first.address().port();
+        let at_once = bind("127.0.0.1", port, false); // allowed as long as nobody listens
         let _listener = first.listen().unwrap();
-        assert_eq!(
-            bind("127.0.0.1", first.address().port(), false).unwrap_err().kind(),
-            io::ErrorKind::AddrInUse
-        );
+        assert_eq!(at_once.unwrap().listen().unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        assert_eq!(bind("127.0.0.1", port, false).unwrap_err().kind(), io::ErrorKind::AddrInUse);
     }
 }

@@ -7,7 +7,7 @@ mod shards;
 
 pub use connection::{Protocol, ServeOptions};
 pub use drain::{Drain, Draining};
-pub use listener::{Bound, bind};
+pub use listener::{Bound, Listener, bind};
 pub use shards::Shards;
 
 use std::convert::Infallible;
@@ -18,29 +18,27 @@ use http::Request;
 use hyper::body::Incoming;
 use tower::Service;
 
-/// Serves `service` on `bound` until `draining` says otherwise: connections are spread over `shards`,
+/// Serves `service` on `listener` until `draining` says otherwise: connections are spread over `shards`,
 /// the emptiest first.
-pub async fn serve<S>(bound: Bound, service: S, options: ServeOptions, shards: Shards, draining: Draining)
-where
+pub async fn serve<S>(
+    listener: Listener,
+    service: S,
+    options: ServeOptions,
+    shards: Shards,
+    draining: Draining,
+) where
     S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,
 {
-    let listener = match bound.listen() {
-        Ok(listener) => listener,
-        Err(e) => return tracing::error!("failed to listen on {}: {e}", bound.address()),
-    };
     let spawn = |stream| shards.spawn(stream, service.clone(), options, draining.clone());
     let mut told = draining.clone();
     loop {
         tokio::select! {
-            stream = listener::accept(&listener) => spawn(stream),
+            stream = listener.accept() => spawn(stream),
             () = told.started() => break,
         }
     }
     // Connections that the system has accepted already were promised an answer.
-    while let Some(stream) = listener::accept_waiting(&listener) {
-        spawn(stream);
-    }
-    drop(listener);
+    listener.close().into_iter().for_each(spawn);
     draining.ended();
 }
