@@ -3,6 +3,7 @@
 import http.client
 import json
 import pathlib
+import queue
 import signal
 import socket
 import threading
@@ -116,3 +117,24 @@ def test_the_exit_timeout_ends_what_does_not_end(slow_repository: pathlib.Path, 
     assert "Exit timeout expired. Exiting immediately." in server.log()
     connection.close()
     second.close()
+
+
+def test_an_idle_stream_does_not_hold_the_end(slow_repository: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    server = Nereid(slow_repository, tmp_path / "log").wait_ready()
+    answers: queue.Queue[object] = queue.Queue()
+    tensor = grpcclient.InferInput("ROUNDS", [1], "INT64")
+    tensor.set_data_from_numpy(np.array([1]))
+    with grpcclient.InferenceServerClient(server.grpc) as client:
+        client.start_stream(lambda result, error: answers.put(error or result))
+        client.async_stream_infer("slow", [tensor])
+        assert isinstance(answers.get(timeout=30), grpcclient.InferResult)
+        server.process.send_signal(signal.SIGTERM)
+        assert server.ended(20) == 0, server.log()
+
+
+def test_two_servers_do_not_share_a_port(slow_repository: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    first = Nereid(slow_repository, tmp_path / "first").wait_ready()
+    second = Nereid(slow_repository, tmp_path / "second", f"--http-port={first.http_port}")
+    assert second.ended(20) == 1, second.log()
+    assert f"HTTP service: cannot take 127.0.0.1:{first.http_port}" in second.log()
+    assert first.stop() == 0
