@@ -146,8 +146,16 @@ fn default_cuda_options(parameters: &BTreeMap<String, String>) -> Result<BTreeMa
     Ok(options.map(|(key, value)| (key.to_owned(), value)).into())
 }
 
-/// Parameters of a `cuda` accelerator go to the provider as they are, apart from two checked booleans.
+/// Parameters of a `cuda` accelerator go to the provider as they are, apart from two checked booleans and
+/// those by which a program hands over its own stream and allocator. Their values are addresses in this
+/// process, which a config cannot know; the provider would use whatever it is given.
 fn cuda_parameters(accelerator: &Accelerator) -> Result<BTreeMap<String, String>> {
+    let address = |key: &str| key.ends_with("user_compute_stream") || key.starts_with("gpu_external_");
+    if let Some(key) = accelerator.parameters.keys().find(|key| address(key)) {
+        return Err(Error::invalid_arg(format!(
+            "parameter '{key}' is not supported for CUDA Execution Accelerator, it is about addresses in the process"
+        )));
+    }
     for key in ["do_copy_in_default_stream", "use_ep_level_unified_stream"] {
         accelerator.parameters.get(key).map(|value| boolean(value)).transpose()?;
     }
@@ -195,5 +203,18 @@ mod tests {
         assert!(cuda_parameters(&accelerator("anything", "")).unwrap().is_empty());
         let error = cuda_parameters(&accelerator("use_ep_level_unified_stream", "perhaps")).unwrap_err();
         assert_eq!(error.message(), "failed to convert 'perhaps' to boolean");
+        for key in [
+            "user_compute_stream",
+            "has_user_compute_stream",
+            "gpu_external_alloc",
+            "gpu_external_free",
+            "gpu_external_empty_cache",
+        ] {
+            let error = cuda_parameters(&accelerator(key, "1")).unwrap_err().with_code();
+            assert!(
+                error.starts_with(&format!("Invalid argument: parameter '{key}' is not supported")),
+                "{error}"
+            );
+        }
     }
 }

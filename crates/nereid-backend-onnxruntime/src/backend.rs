@@ -65,13 +65,14 @@ impl Backend for OnnxRuntime {
         let runtime = self.runtime()?;
         let file = model_file::locate(request.model_file, request.model)?;
         let options = session::inspection_options(runtime)?;
+        let mut accelerated = false;
         if request.on_gpu {
             // A graph may have operators that only the GPU has.
             let config = ModelConfig { name: request.model.to_owned(), ..Default::default() };
-            accelerators::append(runtime, &options, &config, Device::Gpu(0))?;
+            accelerated = accelerators::append(runtime, &options, &config, Device::Gpu(0))?;
         }
         session::register_op_libraries(runtime, &options, request.op_libraries, request.model_dir)?;
-        let session = session::open(runtime, &file, &options)?;
+        let session = session::open(runtime, &file, &options, accelerated)?;
         autocomplete::complete(request, &Graph::read(runtime, &session)?)
     }
 

@@ -130,11 +130,7 @@ impl Check<'_> {
             )));
         }
         if shape[0] != -1 {
-            return Err(Error::invalid_arg(format!(
-                "model '{model}', tensor '{name}': for the model to support batching the shape should have at least \
-                 1 dimension and the first dimension must be -1; but shape expected by the model is {}",
-                Dims(shape)
-            )));
+            return Err(self.cannot_batch(name, shape));
         }
         let full = [&[-1], dims].concat();
         if fits(&full) {
@@ -151,15 +147,25 @@ impl Check<'_> {
         )))
     }
 
+    /// Triton lets a scalar pass where the model batches, and then all rows share the first row's value.
     fn scalar(&self, name: &str, dims: &[i64]) -> Result<()> {
-        if dims.iter().all(|dim| *dim == 1) {
-            return Ok(());
+        if dims.iter().any(|dim| *dim != 1) {
+            return Err(self.unable(format_args!(
+                "scalar tensor '{name}', should only provide 1 in the model configuration when the model doesn't \
+                 support batching. Model configuration provided: {}.",
+                Dims(dims)
+            )));
         }
-        Err(self.unable(format_args!(
-            "scalar tensor '{name}', should only provide 1 in the model configuration when the model doesn't support \
-             batching. Model configuration provided: {}.",
-            Dims(dims)
-        )))
+        if self.config.batches() { Err(self.cannot_batch(name, &[])) } else { Ok(()) }
+    }
+
+    fn cannot_batch(&self, name: &str, shape: &[i64]) -> Error {
+        Error::invalid_arg(format!(
+            "model '{}', tensor '{name}': for the model to support batching the shape should have at least 1 \
+             dimension and the first dimension must be -1; but shape expected by the model is {}",
+            self.model,
+            Dims(shape)
+        ))
     }
 }
 

@@ -144,6 +144,34 @@ fn dims() {
 }
 
 #[test]
+fn scalars_do_not_batch() {
+    let expected = |name| {
+        format!(
+            "Invalid argument: model 'm', tensor '{name}': for the model to support batching the shape should have \
+             at least 1 dimension and the first dimension must be -1; but shape expected by the model is []"
+        )
+    };
+    for (dims, reshape) in [(vec![1], None), (vec![1], Some(vec![]))] {
+        check(
+            |c, g| {
+                c.inputs[0].dims = dims.clone();
+                c.inputs[0].reshape = reshape.clone();
+                g.inputs[0].shape = Some(vec![]);
+            },
+            &expected("x"),
+        );
+        check(
+            |c, g| {
+                c.outputs[0].dims = dims.clone();
+                c.outputs[0].reshape = reshape.clone();
+                g.outputs[0].shape = Some(vec![]);
+            },
+            &expected("y"),
+        );
+    }
+}
+
+#[test]
 fn ragged() {
     check(
         |c, _| c.inputs[0].allow_ragged_batch = true,

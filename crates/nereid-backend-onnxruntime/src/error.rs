@@ -14,6 +14,19 @@ pub(crate) fn check(api: &OrtApi, status: OrtStatusPtr) -> Result<()> {
     if status.0.is_null() { Ok(()) } else { Err(take(api, status.0)) }
 }
 
+/// Whether `error` is about an output for which the caller had made room: it has another shape than the
+/// run gives it. The run as such may be fine.
+pub(crate) fn is_about_room(error: &Error) -> bool {
+    const TEXTS: [&str; 4] = [
+        "ensure the pre-allocated shapes match",
+        "OrtValue shape verification failed", // the same in older versions
+        // Outputs that are copied from a GPU, in newer and older versions.
+        "does not match the computed output shape",
+        "Tensor size mismatch",
+    ];
+    TEXTS.iter().any(|text| error.message().contains(text))
+}
+
 #[cold]
 fn take(api: &OrtApi, status: *mut OrtStatus) -> Error {
     // The code is read as a number: a newer library may know codes that the bindings' enum lacks.

@@ -1,13 +1,14 @@
 //! Binds the inputs of a batch: a batch of one straight over the request's bytes, larger ones over a
-//! buffer that is gathered once and reused.
+//! buffer that is gathered once and reused. The buffer also takes what lies at an odd address, where that
+//! matters.
 
 use std::ffi::c_char;
 
-use nereid_core::batch::{Batch, concat};
-use nereid_core::{DataType, Result};
+use nereid_core::batch::{Batch, Gathered, concat};
+use nereid_core::{DataType, Result, ValidInput};
 use ort::sys::ONNXTensorElementDataType;
 
-use crate::plan::Plan;
+use crate::plan::{InputPlan, Plan};
 use crate::raw::Value;
 use crate::runtime::Runtime;
 use crate::strings;
@@ -18,7 +19,7 @@ pub(crate) struct Inputs {
     /// Point into the plan.
     pub(crate) names: Vec<*const c_char>,
     pub(crate) values: Vec<Value>,
-    /// One per input of the plan; holds what several requests were joined to.
+    /// One per input of the plan; holds what several requests were joined to, or what one was moved to.
     gathered: Vec<Vec<u8>>,
     /// Start and length of the memory that the values borrow.
     borrowed: Vec<(usize, usize)>,
@@ -43,7 +44,17 @@ impl Inputs {
     pub(crate) fn bind(&mut self, runtime: &Runtime, plan: &Plan, batch: &Batch<'_>) -> Result<()> {
         self.clear();
         for (input, buffer) in plan.inputs.iter().zip(&mut self.gathered) {
-            let Some(tensor) = concat(batch, input.index, buffer)? else { continue };
+            let tensor = match misplaced(batch, input) {
+                Some(tensor) => {
+                    buffer.clear();
+                    buffer.extend_from_slice(&tensor.data);
+                    Gathered { shape: tensor.shape.clone(), data: buffer }
+                }
+                None => match concat(batch, input.index, buffer)? {
+                    Some(tensor) => tensor,
+                    None => continue,
+                },
+            };
             let shape: &[i64] = if input.scalar { &[] } else { &tensor.shape };
             let value = if input.datatype == DataType::Bytes {
                 strings::to_value(runtime, tensor.data, shape)?
@@ -74,6 +85,22 @@ impl Inputs {
     }
 }
 
+/// The only request's `input`, if its address is no multiple of the element's size: data follows names and
+/// numbers in a message at any address. x86-64 reads it all the same, elsewhere an operator may fault; an
+/// allocation of its own is aligned.
+fn misplaced<'a>(batch: &Batch<'a>, input: &InputPlan) -> Option<&'a ValidInput> {
+    if cfg!(target_arch = "x86_64") {
+        return None;
+    }
+    let [request] = batch.requests() else { return None };
+    let tensor = request.input(input.index)?;
+    (!is_aligned(&tensor.data, input.datatype)).then_some(tensor)
+}
+
+fn is_aligned(data: &[u8], datatype: DataType) -> bool {
+    datatype.size_bytes().is_none_or(|size| data.as_ptr().addr().is_multiple_of(size))
+}
+
 /// A tensor over memory that ONNX Runtime does not own.
 ///
 /// # Safety
@@ -93,4 +120,28 @@ pub(crate) unsafe fn borrow(
         // ONNX Runtime checks that its length fits the shape.
         unsafe { create(memory, data.cast(), length, shape.as_ptr(), shape.len(), element, out) }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn alignment_is_by_element() {
+        let memory = [0_u64; 2];
+        // SAFETY: the bytes of the array, which lives.
+        let bytes = unsafe { std::slice::from_raw_parts(memory.as_ptr().cast::<u8>(), 16) };
+        for (offset, datatype, expected) in [
+            (0, DataType::Fp64, true),
+            (4, DataType::Fp64, false),
+            (4, DataType::Fp32, true),
+            (2, DataType::Int64, false),
+            (2, DataType::Fp16, true),
+            (1, DataType::Bf16, false),
+            (1, DataType::Bool, true),
+            (1, DataType::Bytes, true),
+        ] {
+            assert_eq!(is_aligned(&bytes[offset..], datatype), expected, "{offset} {datatype}");
+        }
+    }
 }

@@ -7,7 +7,7 @@ use nereid_core::backend::{Execution, Instance};
 use nereid_core::batch::Batch;
 use nereid_core::{Result, Timestamp};
 
-use crate::error::check;
+use crate::error::{check, is_about_room};
 use crate::inputs::Inputs;
 use crate::model::Loaded;
 use crate::outputs::Outputs;
@@ -41,9 +41,9 @@ impl OnnxInstance {
         self.outputs.prepare(&self.loaded, batch, self.preallocate)?;
         let inputs_ready = Timestamp::now();
         let mut result = self.call();
-        if result.is_err() && self.outputs.preallocated() {
+        if result.as_ref().is_err_and(is_about_room) && self.outputs.preallocated() {
             // Graphs are seen whose outputs have another shape than they declare; ONNX Runtime allows
-            // that as long as it allocates them. A run that fails for another reason fails again.
+            // that as long as it allocates them.
             self.outputs.prepare(&self.loaded, batch, false)?;
             result = self.call();
             self.preallocate = result.is_err();

@@ -22,6 +22,7 @@ mod model_file;
 mod outputs;
 mod plan;
 mod raw;
+mod release;
 mod runtime;
 mod session;
 mod settings;

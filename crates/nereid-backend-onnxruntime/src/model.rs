@@ -14,7 +14,7 @@ use crate::instance::OnnxInstance;
 use crate::plan::Plan;
 use crate::raw::Session;
 use crate::runtime::Runtime;
-use crate::threads::{self, Threads};
+use crate::threads::Share;
 use crate::{model_file, session};
 
 /// A session and what is known about it.
@@ -32,8 +32,8 @@ pub(crate) struct OnnxModel {
     config: Arc<ModelConfig>,
     model_dir: PathBuf,
     file: PathBuf,
-    /// Of the CPU session, shared by all CPU instances that the config had at load.
-    threads: Threads,
+    /// Of the CPU session: all CPU instances that the config had at load.
+    share: Share,
     cpu: Mutex<Option<Arc<Loaded>>>,
 }
 
@@ -51,14 +51,14 @@ impl OnnxModel {
         let gpu = |instance: &&InstanceSpec| matches!(instance.kind, InstanceKind::Gpu { .. });
         let gpu_count = config.instances.iter().filter(gpu).count();
         let cpu_count = config.instances.len() - gpu_count;
-        let threads = threads::plan(&config.parameters, cpu_threads, cpu_count)?;
-        session::serving_options(runtime, config, threads)?; // wrong parameters come before a missing file
+        let share = Share { cpu_threads, instances: cpu_count };
+        session::serving_options(runtime, config, share)?; // wrong parameters come before a missing file
         let model = Self {
             runtime,
             config: config.clone(),
             model_dir: request.model_dir.to_owned(),
             file: model_file::locate(request.model_file, &config.name)?,
-            threads,
+            share,
             cpu: Mutex::new(None),
         };
         if cpu_count > 0 || gpu_count == 0 {
@@ -72,18 +72,16 @@ impl OnnxModel {
         if let Some(loaded) = &*cpu {
             return Ok(loaded.clone());
         }
-        let loaded = Arc::new(self.open(Device::Cpu, self.threads)?);
+        let loaded = Arc::new(self.open(Device::Cpu, self.share)?);
         Ok(cpu.insert(loaded).clone())
     }
 
-    fn open(&self, device: Device, threads: Threads) -> Result<Loaded> {
+    fn open(&self, device: Device, share: Share) -> Result<Loaded> {
         let Self { runtime, config, .. } = self;
-        let options = session::serving_options(runtime, config, threads)?;
+        let options = session::serving_options(runtime, config, share)?;
         let accelerated = accelerators::append(runtime, &options, config, device)?;
         session::register_op_libraries(runtime, &options, &config.op_libraries, &self.model_dir)?;
-        let guard = accelerated.then(|| runtime.accelerated.lock());
-        let session = session::open(runtime, &self.file, &options)?;
-        drop(guard);
+        let session = session::open(runtime, &self.file, &options, accelerated)?;
         let plan = Plan::new(config, &Graph::read(runtime, &session)?)?;
         Ok(Loaded { session, plan, runtime })
     }
@@ -95,8 +93,8 @@ impl Model for OnnxModel {
             InstanceKind::Cpu | InstanceKind::Model => self.on_cpu()?,
             InstanceKind::Gpu { device } => {
                 // What falls back to the CPU runs on the caller's thread unless the config says otherwise.
-                let threads = threads::plan(&self.config.parameters, 1, 1)?;
-                Arc::new(self.open(Device::Gpu(device), threads)?)
+                let share = Share { cpu_threads: 1, instances: 1 };
+                Arc::new(self.open(Device::Gpu(device), share)?)
             }
         };
         let run_options = session::run_options(self.runtime, &self.config)?;

@@ -19,6 +19,8 @@ use crate::graph::Graph;
 pub(crate) struct Plan {
     pub(crate) inputs: Vec<InputPlan>,
     pub(crate) outputs: Vec<OutputPlan>,
+    /// Libraries of the model's own may bring operators.
+    pub(crate) custom_operators: bool,
 }
 
 #[derive(Debug)]
@@ -97,12 +99,12 @@ impl Plan {
                 datatype: output.datatype,
                 element: element_type(output.datatype),
                 fixed: if promised { fixed(output, config.batches(), scalar) } else { None },
-                batched: config.batches() && !scalar,
+                batched: config.batches(),
                 shown: shown(output, scalar),
             });
         }
         outputs.sort_by(|a, b| a.shown_name.cmp(&b.shown_name));
-        Ok(Self { inputs, outputs })
+        Ok(Self { inputs, outputs, custom_operators: !config.op_libraries.is_empty() })
     }
 }
 
@@ -140,7 +142,7 @@ fn fixed(output: &OutputConfig, batches: bool, scalar: bool) -> Option<Fixed> {
     let dims: &[i64] = if scalar { &[] } else { output.reshape.as_ref().unwrap_or(&output.dims) };
     let row_bytes = element_count(dims)?.checked_mul(output.datatype.size_bytes()?)?;
     let mut shape = Shape::new();
-    if batches && !scalar {
+    if batches {
         shape.push(0);
     }
     shape.extend_from_slice(dims);

@@ -118,7 +118,8 @@ fn pools(api: &OrtApi, settings: &Settings, cpu_threads: usize) -> Result<Thread
     let intra = settings.intra_threads.unwrap_or(quota);
     // SAFETY: the options live.
     check(api, unsafe { (api.SetGlobalIntraOpNumThreads)(pools.as_ptr(), intra) })?;
-    let inter = settings.inter_threads.unwrap_or(1);
+    // Idle unless a model asks for parallel execution, which a pool of 1 would turn off without a word.
+    let inter = settings.inter_threads.unwrap_or(quota);
     // SAFETY: as above.
     check(api, unsafe { (api.SetGlobalInterOpNumThreads)(pools.as_ptr(), inter) })?;
     // SAFETY: as above.

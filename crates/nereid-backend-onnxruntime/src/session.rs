@@ -12,7 +12,7 @@ use crate::error::check;
 use crate::raw::{RunOptions, Session, SessionOptions, c_string};
 use crate::runtime::Runtime;
 use crate::settings::{boolean, integer};
-use crate::threads::Threads;
+use crate::threads::{self, Share, Threads};
 
 /// The one session setting that Triton passes on by its ONNX Runtime name.
 const DEVICE_INITIALIZERS: &str = "session.use_device_allocator_for_initializers";
@@ -26,7 +26,7 @@ const ARENA_SHRINKAGE: &str = "memory.enable_memory_arena_shrinkage";
 pub(crate) fn serving_options(
     runtime: &Runtime,
     config: &ModelConfig,
-    threads: Threads,
+    share: Share,
 ) -> Result<SessionOptions> {
     let options = new_options(runtime)?;
     let set = Setter { runtime, options: &options };
@@ -38,16 +38,19 @@ pub(crate) fn serving_options(
         _ => GraphOptimizationLevel::ORT_ENABLE_ALL,
     })?;
     let parameter = |key: &str| config.parameters.get(key);
-    set.execution_mode(match parameter("execution_mode").map(|mode| integer(mode)).transpose()?.unwrap_or(0) {
-        0 => ExecutionMode::ORT_SEQUENTIAL,
-        1 => ExecutionMode::ORT_PARALLEL,
+    let parallel = match parameter("execution_mode").map(|mode| integer(mode)).transpose()?.unwrap_or(0) {
+        0 => false,
+        1 => true,
         mode => {
             return Err(Error::invalid_arg(format!(
                 "Invalid configuration value provided. Expected values for  execution_mode are 0 or 1 but got {mode} ."
             )));
         }
-    })?;
-    set.threads(threads)?;
+    };
+    set.execution_mode(if parallel { ExecutionMode::ORT_PARALLEL } else { ExecutionMode::ORT_SEQUENTIAL })?;
+    // With shared pools Triton does not even read the sizes.
+    let own = !runtime.global_pool;
+    set.threads(own.then(|| threads::plan(&config.parameters, parallel, share)).transpose()?)?;
     if let Some(value) = parameter(DEVICE_INITIALIZERS) {
         set.entry(DEVICE_INITIALIZERS, value)?;
     }
@@ -70,7 +73,7 @@ pub(crate) fn inspection_options(runtime: &Runtime) -> Result<SessionOptions> {
     let options = new_options(runtime)?;
     let set = Setter { runtime, options: &options };
     set.graph_level(GraphOptimizationLevel::ORT_DISABLE_ALL)?;
-    set.threads(Threads { intra_op: 1, inter_op: 1 })?;
+    set.threads((!runtime.global_pool).then_some(Threads { intra_op: 1, inter_op: 1 }))?;
     set.entry("session.disable_prepacking", "1")?;
     set.flag(runtime.api.DisableCpuMemArena)?;
     Ok(options)
@@ -98,12 +101,18 @@ pub(crate) fn register_op_libraries(
     Ok(())
 }
 
-/// Loads the graph in `file`.
+/// Loads the graph in `file`; waits its turn if `options` name an accelerator.
 ///
 /// # Errors
 /// ONNX Runtime's own, such as a file that is no ONNX model.
-pub(crate) fn open(runtime: &Runtime, file: &Path, options: &SessionOptions) -> Result<Session> {
+pub(crate) fn open(
+    runtime: &Runtime,
+    file: &Path,
+    options: &SessionOptions,
+    accelerated: bool,
+) -> Result<Session> {
     let path = c_string(file.as_os_str().as_bytes())?;
+    let _turn = accelerated.then(|| runtime.accelerated.lock());
     Session::create(|out| {
         let env = runtime.env.as_ptr();
         // SAFETY: environment, path and options live during the call; the session copies what it keeps.
@@ -156,12 +165,10 @@ impl Setter<'_> {
         check(api, unsafe { (api.SetSessionExecutionMode)(self.options.as_ptr(), mode) })
     }
 
-    /// Pools of the given sizes whose threads sleep when there is nothing to do.
-    fn threads(&self, threads: Threads) -> Result<()> {
+    /// Pools of the given sizes whose threads sleep when there is nothing to do, or the shared pools.
+    fn threads(&self, own: Option<Threads>) -> Result<()> {
         let api = self.runtime.api;
-        if self.runtime.global_pool {
-            return self.flag(api.DisablePerSessionThreads);
-        }
+        let Some(threads) = own else { return self.flag(api.DisablePerSessionThreads) };
         // SAFETY: the options live.
         check(api, unsafe { (api.SetIntraOpNumThreads)(self.options.as_ptr(), threads.intra_op) })?;
         // SAFETY: the options live.

@@ -12,7 +12,7 @@ pub(crate) struct Settings {
     pub(crate) global_pool: bool,
     /// Size of the shared intra-op pool; `None` means the CPU quota.
     pub(crate) intra_threads: Option<i32>,
-    /// Size of the shared inter-op pool; `None` means one thread.
+    /// Size of the shared inter-op pool; `None` means the CPU quota.
     pub(crate) inter_threads: Option<i32>,
 }
 

@@ -129,10 +129,15 @@ fn entries(path: &Path, keep: impl Fn(&fs::DirEntry) -> bool) -> Result<BTreeSet
 /// Reads a whole text file of at most [`MAX_TEXT_BYTES`]; `kind` names it in messages.
 ///
 /// # Errors
-/// Internal `failed to open text file for read <path>: <why>` (Triton's), or the file is too large.
+/// Internal `failed to open text file for read <path>: <why>` (Triton's), also for what is no regular file, or
+/// the file is too large.
 pub(crate) fn read_text(path: &Path, kind: &str) -> Result<Vec<u8>> {
     let failed =
         |why: String| Error::internal(format!("failed to open text file for read {}: {why}", path.display()));
+    // Opening a FIFO waits for someone to write to it, and a device may never end.
+    if !fs::metadata(path).map_err(|e| failed(os_text(&e)))?.is_file() {
+        return Err(failed("not a regular file".to_owned()));
+    }
     let file = File::open(path).map_err(|e| failed(os_text(&e)))?;
     let mut bytes = Vec::new();
     file.take(MAX_TEXT_BYTES + 1).read_to_end(&mut bytes).map_err(|e| failed(os_text(&e)))?;

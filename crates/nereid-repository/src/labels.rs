@@ -1,6 +1,8 @@
 //! Names of the classes of an output, read from the label files that a config names. Line N is class N.
 
+use std::collections::HashMap;
 use std::path::{Component, Path};
+use std::sync::Arc;
 
 use nereid_core::{Error, Result};
 use nereid_protocol::inference::ModelOutput;
@@ -10,31 +12,69 @@ use crate::disk::{self, ModelDir};
 /// The labels of every output of a model.
 #[derive(Debug, Default)]
 pub struct Labels {
-    /// By position of the output in the config; empty where it names no file.
-    by_output: Vec<Vec<Box<str>>>,
+    /// By position of the output in the config; `None` where it names no file.
+    by_output: Vec<Option<Arc<Lines>>>,
+}
+
+/// A label file: its text and where in it each line ends. Four bytes a line, because lines may be many and empty.
+#[derive(Debug)]
+struct Lines {
+    text: Box<str>,
+    /// Offsets behind the line break.
+    ends: Box<[u32]>,
 }
 
 impl Labels {
     /// The label of class `class` of the output at position `output` in the config. `None` where there is no
     /// file, no such line, or an empty line.
     pub fn get(&self, output: usize, class: usize) -> Option<&str> {
-        self.by_output.get(output)?.get(class).map(|label| &**label).filter(|label| !label.is_empty())
+        self.by_output.get(output)?.as_ref()?.get(class).filter(|label| !label.is_empty())
     }
 
-    /// Reads the label files of `outputs` of `model`.
+    /// Reads the label files of `outputs` of `model`, each file once.
     ///
     /// # Errors
     /// A file is missing (`failed to open text file for read …`), too large, or outside the model directory.
     pub(crate) fn read(dir: &ModelDir, model: &str, outputs: &[ModelOutput]) -> Result<Self> {
-        let by_output = outputs.iter().map(|output| read_file(dir, model, output)).collect::<Result<_>>()?;
-        Ok(Self { by_output })
+        let mut files = HashMap::new();
+        let by_output = outputs.iter().map(|output| {
+            let file = output.label_filename.as_str();
+            if file.is_empty() {
+                return Ok(None);
+            }
+            let lines = match files.get(file) {
+                Some(lines) => Arc::clone(lines),
+                None => Arc::new(read_file(dir, model, output)?),
+            };
+            files.insert(file, lines.clone());
+            Ok(Some(lines))
+        });
+        Ok(Self { by_output: by_output.collect::<Result<_>>()? })
     }
 }
 
-fn read_file(dir: &ModelDir, model: &str, output: &ModelOutput) -> Result<Vec<Box<str>>> {
-    if output.label_filename.is_empty() {
-        return Ok(Vec::new());
+impl Lines {
+    fn new(text: &str) -> Self {
+        let mut end = 0;
+        let ends = text.split_inclusive('\n').map(|line| {
+            end += line.len();
+            u32::try_from(end).expect("three times the limit of a file, for U+FFFD, is below 4 GiB")
+        });
+        Self { ends: ends.collect(), text: text.into() }
     }
+
+    /// Line `index`, counted from 0, without its line break.
+    fn get(&self, index: usize) -> Option<&str> {
+        let end = *self.ends.get(index)? as usize;
+        let start = match index.checked_sub(1) {
+            Some(before) => *self.ends.get(before)? as usize,
+            None => 0,
+        };
+        self.text.get(start..end)?.lines().next()
+    }
+}
+
+fn read_file(dir: &ModelDir, model: &str, output: &ModelOutput) -> Result<Lines> {
     let path = dir.path.join(&output.label_filename);
     if escapes(&output.label_filename) || leads_out(&path, &dir.path) {
         return Err(Error::unsupported(format!(
@@ -44,8 +84,7 @@ fn read_file(dir: &ModelDir, model: &str, output: &ModelOutput) -> Result<Vec<Bo
         )));
     }
     let bytes = disk::read_text(&path, "label file")?;
-    let text = String::from_utf8_lossy(&bytes);
-    Ok(text.lines().map(Into::into).collect())
+    Ok(Lines::new(&String::from_utf8_lossy(&bytes)))
 }
 
 fn escapes(name: &str) -> bool {
@@ -57,5 +96,38 @@ fn leads_out(path: &Path, dir: &Path) -> bool {
     match (path.canonicalize(), dir.canonicalize()) {
         (Ok(path), Ok(dir)) => !path.starts_with(dir),
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::Root;
+
+    #[test]
+    fn lines() {
+        for text in ["", "a", "a\n", "a\r\nb", "\n\n", "a\n\n\u{e9}\r\n", "a\rb\n", "a\r"] {
+            let lines = Lines::new(text);
+            let read: Vec<_> = (0..).map_while(|index| lines.get(index)).collect();
+            assert_eq!(read, text.lines().collect::<Vec<_>>(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn outputs_share_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("m")).unwrap();
+        std::fs::write(folder.path().join("m/labels.txt"), "zero\none").unwrap();
+        std::fs::write(folder.path().join("m/other.txt"), "null").unwrap();
+        let dir = Root::open(folder.path()).unwrap().model("m").unwrap().unwrap();
+        let output = |file: &str| ModelOutput { label_filename: file.into(), ..Default::default() };
+        let outputs = ["labels.txt", "", "other.txt", "labels.txt"].map(output);
+        let labels = Labels::read(&dir, "m", &outputs).unwrap();
+        let [Some(first), None, Some(_), Some(last)] = &labels.by_output[..] else { panic!("{labels:?}") };
+        assert!(Arc::ptr_eq(first, last));
+        assert_eq!(
+            (labels.get(0, 1), labels.get(2, 0), labels.get(3, 0)),
+            (Some("one"), Some("null"), Some("zero"))
+        );
     }
 }

@@ -13,6 +13,7 @@ mod loader;
 mod lookup;
 mod options;
 mod poll;
+mod reaper;
 mod repository;
 mod states;
 mod table;

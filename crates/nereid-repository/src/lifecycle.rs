@@ -31,12 +31,14 @@ impl Repository {
     /// nothing has changed there.
     ///
     /// # Errors
-    /// Unavailable outside of explicit mode; InvalidArg for a bad name or a failed load, with every version's
-    /// reason; Internal if the model is not there or its config is broken (the log says which).
+    /// Unavailable outside of explicit mode and after [`Self::shutdown`]; InvalidArg for a bad name or a failed
+    /// load, with every version's reason; Internal if the model is not there or its config is broken (the log
+    /// says which).
     pub fn load_model(&self, name: &str) -> Result<()> {
         self.check_explicit()?;
         poll::check_name(name)?;
         let _turn = self.turns.take(&[name]);
+        self.table.check_open()?;
         match self.load_all(&[name]).pop() {
             None | Some((_, Ok(()))) => Ok(()),
             Some((_, Err(Failure::Poll(_)))) => {
@@ -61,8 +63,10 @@ impl Repository {
     }
 
     /// Takes every model out of service and waits, at most `timeout`, until their requests in flight are
-    /// finished and they are gone. Returns how many versions are left.
+    /// finished and they are gone. Nothing begins to serve any more, loads in flight included. Returns how
+    /// many versions are left.
     pub fn shutdown(&self, timeout: Duration) -> usize {
+        self.table.close();
         let names: Vec<Arc<str>> = self.table.models().keys().cloned().collect();
         let names: Vec<&str> = names.iter().map(|name| &**name).collect();
         // Not in turn: a load that hangs must not keep the server from ending.
@@ -99,7 +103,7 @@ impl Repository {
         }
         for ((model, _), mut results) in models.into_iter().zip(of_model) {
             results.sort_unstable_by_key(|(version, _)| *version);
-            let outcome = self.table.update(&model.name, |entry| entry.finish_load(results));
+            let outcome = self.table.finish_load(&model.name, results);
             match &outcome {
                 Ok(()) => tracing::info!("successfully loaded '{}'", model.name),
                 Err(_) => tracing::info!("failed to load '{}'", model.name),

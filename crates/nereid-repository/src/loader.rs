@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use crate::config::instances::{self, Gpus};
 use crate::config::{complete, convert, normalize, tensors, unsupported, validate};
 use crate::poll::Polled;
+use crate::reaper::Reaper;
 use crate::table::Table;
 use crate::version::{Description, Running};
 use crate::{Labels, ModelVersion, Options};
@@ -27,6 +28,7 @@ const DELAY_VARIABLE: &str = "TRITONSERVER_DELAY_SCHEDULER";
 pub(crate) struct Loader {
     pub(crate) backends: Vec<Arc<dyn Backend>>,
     pub(crate) table: Arc<Table>,
+    reaper: Reaper,
     auto_complete: bool,
     default_max_batch_size: u32,
     retries: u32,
@@ -35,11 +37,17 @@ pub(crate) struct Loader {
 }
 
 impl Loader {
-    pub(crate) fn new(options: &Options, backends: Vec<Arc<dyn Backend>>, table: Arc<Table>) -> Self {
+    pub(crate) fn new(
+        options: &Options,
+        backends: Vec<Arc<dyn Backend>>,
+        table: Arc<Table>,
+        reaper: Reaper,
+    ) -> Self {
         let delay = std::env::var(DELAY_VARIABLE).ok().and_then(|text| text.parse().ok());
         Self {
             backends,
             table,
+            reaper,
             auto_complete: options.auto_complete,
             default_max_batch_size: options.default_max_batch_size,
             retries: options.load_retries,
@@ -88,17 +96,18 @@ impl Loader {
         }
         validate::validate(&wire_config)?;
         tensors::validate(&wire_config)?;
-        let labels = Labels::read(&model.dir, &model.name, &wire_config.output)?;
         let config = Arc::new(convert::convert(&wire_config)?);
         let request =
             LoadRequest { config: &config, version, model_dir: &model.dir.path, model_file: &model_file };
         let loaded = backend.load(&request)?;
         tensors::unique_names(&wire_config)?;
+        // Not before the backend has agreed to the outputs: a config may list any number of them.
+        let labels = Labels::read(&model.dir, &model.name, &wire_config.output)?;
         let running = self.start(&model.name, version, &config, loaded)?;
         let load_duration = Timestamp::now().since(started);
         let name = model.name.clone();
         let description = Description { name, version, config, wire_config, labels, load_duration };
-        Ok(Arc::new(ModelVersion::new(description, running)))
+        Ok(Arc::new(ModelVersion::new(description, running, self.reaper.clone())))
     }
 
     fn backend(&self, config: &inference::ModelConfig) -> Result<&Arc<dyn Backend>> {

@@ -10,6 +10,7 @@ use crate::disk::{self, Root};
 use crate::lifecycle::Failure;
 use crate::loader::Loader;
 use crate::poll;
+use crate::reaper::Reaper;
 use crate::table::Table;
 use crate::turns::Turns;
 use crate::{ControlMode, Options};
@@ -37,7 +38,8 @@ impl Repository {
     /// model that fails is recorded in [`Self::startup_failures`] and in the index; it fails nothing else.
     ///
     /// # Errors
-    /// A repository is not a readable directory, or the startup models contradict each other.
+    /// A repository is not a readable directory, the startup models contradict each other, or the system refuses
+    /// a thread.
     pub fn open(options: Options, backends: Vec<Arc<dyn Backend>>) -> Result<Self> {
         let roots = options.paths.iter().map(|path| Root::open(path)).collect::<Result<Vec<_>>>()?;
         if options.model_namespacing {
@@ -45,7 +47,7 @@ impl Repository {
         }
         let names = startup_models(&options, &roots)?;
         let table = Arc::<Table>::default();
-        let loader = Loader::new(&options, backends, table.clone());
+        let loader = Loader::new(&options, backends, table.clone(), Reaper::start()?);
         let mut repository =
             Self { options, roots, table, loader, turns: Turns::default(), startup_failures: Vec::new() };
         repository.startup_failures = repository.load_at_start(&names);

@@ -93,9 +93,9 @@ impl ModelEntry {
     ///
     /// # Errors
     /// `version 1 is at UNAVAILABLE state: Internal: …;` for every version that failed.
-    pub(crate) fn finish_load(&mut self, results: Vec<(u64, Result<Arc<ModelVersion>>)>) -> Result<()> {
+    pub(crate) fn finish_load(&mut self, results: &[(u64, Result<Arc<ModelVersion>>)]) -> Result<()> {
         let mut failures = String::new();
-        for (version, result) in &results {
+        for (version, result) in results {
             if let Err(e) = result {
                 let (state, reason) = (State::Unavailable, e.with_code());
                 write!(failures, "version {version} is at {state} state: {reason};")
@@ -107,10 +107,10 @@ impl ModelEntry {
             return Ok(());
         }
         for (version, result) in results {
-            let slot = self.versions.entry(version).or_insert_with(Slot::unknown);
+            let slot = self.versions.entry(*version).or_insert_with(Slot::unknown);
             if slot.state != State::Ready {
                 *slot = match result {
-                    Ok(model) => Slot::unloading(&model),
+                    Ok(model) => Slot::unloading(model),
                     Err(e) => Slot { state: State::Unavailable, reason: e.with_code(), ..Slot::unknown() },
                 };
             }
@@ -136,8 +136,8 @@ impl ModelEntry {
         }
     }
 
-    fn replace(&mut self, results: Vec<(u64, Result<Arc<ModelVersion>>)>) {
-        let models: Vec<_> = results.into_iter().filter_map(|(_, result)| result.ok()).collect();
+    fn replace(&mut self, results: &[(u64, Result<Arc<ModelVersion>>)]) {
+        let models: Vec<_> = results.iter().filter_map(|(_, result)| result.as_ref().ok()).collect();
         let wanted: BTreeSet<u64> = models.iter().map(|model| model.version).collect();
         // A version that failed earlier and that nobody wants any more must not keep the server unready.
         self.versions.retain(|version, slot| {

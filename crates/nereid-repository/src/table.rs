@@ -3,12 +3,14 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
+use nereid_core::{Error, Result};
 use parking_lot::{Condvar, Mutex};
 
+use crate::ModelVersion;
 use crate::states::ModelEntry;
 use crate::version::Departure;
 
@@ -20,6 +22,8 @@ pub(crate) struct Table {
     models: ArcSwap<Models>,
     write: Mutex<()>,
     serial: AtomicU64,
+    /// Set once, with `write` held: no model may begin to serve any more.
+    closing: AtomicBool,
     /// Version objects that exist, those included that only wait for their last requests.
     live: Mutex<usize>,
     none_live: Condvar,
@@ -31,13 +35,52 @@ impl Table {
         self.models.load()
     }
 
-    /// Changes the entry of model `name`, which is made if there is none, and publishes the result.
+    /// Changes the entry of model `name`, which is made if there is none, and publishes the result. `change`
+    /// must not drop the last reference to a version: that may come back here.
     pub(crate) fn update<R>(&self, name: &Arc<str>, change: impl FnOnce(&mut ModelEntry) -> R) -> R {
-        let _write = self.write.lock();
+        let write = self.write.lock();
         let mut models = Models::clone(&self.models.load());
         let result = change(Arc::make_mut(models.entry(name.clone()).or_default()));
-        self.models.store(Arc::new(models));
+        let before = self.models.swap(Arc::new(models));
+        drop(write);
+        // Only now, because a version that nobody holds any more may have to report itself gone right here.
+        drop(before);
         result
+    }
+
+    /// Takes over the outcome of a load of model `name`; see [`ModelEntry::finish_load`]. What becomes ready
+    /// after [`Self::close`] is taken out of service in the same step.
+    pub(crate) fn finish_load(
+        &self,
+        name: &Arc<str>,
+        results: Vec<(u64, Result<Arc<ModelVersion>>)>,
+    ) -> Result<()> {
+        let outcome = self.update(name, |entry| {
+            let outcome = entry.finish_load(&results);
+            if self.closing.load(Ordering::Relaxed) {
+                entry.unload();
+            }
+            outcome
+        });
+        drop(results); // with what was rejected, and not sooner; see `update`
+        outcome
+    }
+
+    /// From now on no model begins to serve.
+    pub(crate) fn close(&self) {
+        let _write = self.write.lock();
+        self.closing.store(true, Ordering::Relaxed);
+    }
+
+    /// Refuses a load after [`Self::close`].
+    ///
+    /// # Errors
+    /// Unavailable, with the text of `InferenceServer::LoadModel`.
+    pub(crate) fn check_open(&self) -> Result<()> {
+        if self.closing.load(Ordering::Relaxed) {
+            return Err(Error::unavailable("Server not ready"));
+        }
+        Ok(())
     }
 
     /// Registers a new version object, which counts as live until the answer is dropped.

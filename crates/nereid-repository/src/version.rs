@@ -1,9 +1,8 @@
-//! One loaded version of a model, and how it ends: when nobody holds it any more, a thread of its own
-//! lets its scheduler finish, frees it, and only then reports it gone.
+//! One loaded version of a model, and how it ends: when nobody holds it any more, the reaper lets its scheduler
+//! finish, frees it, and only then reports it gone.
 
 use std::fmt;
 use std::sync::{Arc, Weak};
-use std::thread;
 use std::time::Duration;
 
 use nereid_core::ModelConfig;
@@ -13,6 +12,7 @@ use nereid_scheduler::Scheduler;
 use parking_lot::Mutex;
 
 use crate::Labels;
+use crate::reaper::Reaper;
 use crate::table::Table;
 
 /// A loaded version of a model. Whoever holds it may use it, also after it was unloaded.
@@ -31,15 +31,20 @@ pub struct ModelVersion {
     pub(crate) serial: u64,
     /// Taken when the version is dropped.
     running: Option<Running>,
+    reaper: Reaper,
 }
 
-/// What of a version must be torn down off the threads that serve requests. Fields drop in this order.
+/// What of a version must be torn down off the threads that serve requests: dropping it waits for the requests in
+/// flight, however long they take, and frees the fields in this order.
 pub(crate) struct Running {
     pub(crate) scheduler: Scheduler,
     /// Instances that the config wants loaded but never scheduled.
+    #[expect(dead_code, reason = "held, never used")]
     pub(crate) passive: Mutex<Vec<Box<dyn Instance>>>,
     /// Kept for as long as its instances may run.
+    #[expect(dead_code, reason = "held, never used after its instances are made")]
     pub(crate) model: Mutex<Box<dyn Model>>,
+    /// Last, because it says that everything is gone.
     pub(crate) departure: Departure,
 }
 
@@ -62,7 +67,7 @@ pub(crate) struct Description {
 }
 
 impl ModelVersion {
-    pub(crate) fn new(description: Description, running: Running) -> Self {
+    pub(crate) fn new(description: Description, running: Running, reaper: Reaper) -> Self {
         let Description { name, version, config, wire_config, labels, load_duration } = description;
         let platform =
             if wire_config.platform.is_empty() { &wire_config.backend } else { &wire_config.platform };
@@ -76,6 +81,7 @@ impl ModelVersion {
             load_duration,
             serial: running.departure.serial,
             running: Some(running),
+            reaper,
         }
     }
 
@@ -87,26 +93,16 @@ impl ModelVersion {
 
 impl Drop for ModelVersion {
     fn drop(&mut self) {
-        // Freeing a model takes long, and whoever drops the last reference may be serving requests. If the
-        // system refuses a thread, dropping the closure does the same work here.
+        // Freeing a model takes long, and whoever drops the last reference may be serving requests.
         if let Some(running) = self.running.take() {
-            let name = format!("unload {}", self.name);
-            if let Err(e) = thread::Builder::new().name(name).spawn(move || running.finish()) {
-                tracing::warn!("no thread to unload '{}' version {}: {e}", self.name, self.version);
-            }
+            self.reaper.free(running);
         }
     }
 }
 
-impl Running {
-    /// Waits for the requests in flight, however long they take, then frees everything.
-    fn finish(self) {
-        const PATIENCE: Duration = Duration::from_secs(3600);
-        let Self { scheduler, passive, model, departure } = self;
-        scheduler.stop();
-        while scheduler.drain(PATIENCE) > 0 {}
-        drop((scheduler, passive, model));
-        drop(departure); // last, because it says that everything is gone
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.scheduler.join(); // its requests in flight finish; then the fields go, in their order
     }
 }
 

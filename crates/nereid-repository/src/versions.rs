@@ -34,17 +34,18 @@ pub(crate) fn folder_to_inspect(model_dir: &Path) -> Result<Option<String>> {
     Ok(version.or_else(|| folders.pop_first()))
 }
 
-/// Applies a version policy (`VersionsToLoad` in Triton's model_lifecycle.cc). No policy means the latest.
+/// Applies a version policy (`VersionsToLoad` in Triton's model_lifecycle.cc). No policy means the latest;
+/// one that chooses nothing means all.
 pub(crate) fn select(
     policy: Option<&ModelVersionPolicy>,
     present: &BTreeSet<u64>,
     model: &str,
 ) -> BTreeSet<u64> {
     let latest = |count: u32| present.iter().rev().take(count as usize).copied().collect();
-    match policy.and_then(|p| p.policy_choice.as_ref()) {
-        None => latest(1),
+    let Some(policy) = policy else { return latest(1) };
+    match &policy.policy_choice {
+        None | Some(PolicyChoice::All(_)) => present.clone(),
         Some(PolicyChoice::Latest(policy)) => latest(policy.num_versions),
-        Some(PolicyChoice::All(_)) => present.clone(),
         Some(PolicyChoice::Specific(policy)) => {
             let wanted = policy.versions.iter().filter_map(|wanted| {
                 let version = u64::try_from(*wanted).ok().filter(|v| present.contains(v));
@@ -113,7 +114,7 @@ mod tests {
             let selected = select(Some(&policy), &present, "m");
             assert_eq!(selected.into_iter().collect::<Vec<_>>(), expected);
         };
-        check(None, &[10]);
+        check(None, &[1, 3, 10]);
         check(Some(PolicyChoice::Latest(Latest { num_versions: 1 })), &[10]);
         check(Some(PolicyChoice::Latest(Latest { num_versions: 2 })), &[3, 10]);
         check(Some(PolicyChoice::Latest(Latest { num_versions: u32::MAX })), &[1, 3, 10]);

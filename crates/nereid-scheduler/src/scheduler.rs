@@ -141,9 +141,9 @@ impl Scheduler {
         }
     }
 
-    /// Finishes what was accepted, refuses the rest, and waits until the threads have ended and the instances
-    /// are gone. Must not be called on a thread of the scheduler.
-    pub fn join(mut self) {
+    /// Finishes what was accepted, refuses the rest, and waits, however long it takes, until the threads have
+    /// ended; dropping the scheduler then frees the instances. Must not be called on a thread of the scheduler.
+    pub fn join(&mut self) {
         self.shared.stop();
         for thread in self.threads.drain(..) {
             if thread.join().is_err() {

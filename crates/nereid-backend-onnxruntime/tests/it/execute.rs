@@ -1,8 +1,10 @@
 //! Executions: batches, outputs wanted and not, shapes open, reshaped, scalar or wrongly declared,
 //! optional inputs, failures.
 
-use nereid_core::DataType::{self, Fp32, Int64};
+use bytes::Bytes;
+use nereid_core::DataType::{self, Fp32, Fp64, Int64};
 use nereid_core::config::{InputConfig, OutputConfig};
+use nereid_core::{InferRequest, InputTensor, Shape, ValidRequest};
 
 use crate::fixture::{Fixture, config, input, output, parts, unary_config};
 use crate::onnx::{Attribute, Graph, floats, longs, unary};
@@ -268,6 +270,53 @@ fn a_failed_run_leaves_the_instance_usable() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn a_failed_run_is_not_run_again() {
+    // The random numbers go on with each run, whether it succeeds or not.
+    let model = Graph::new()
+        .input("x", Fp32, &[3])
+        .input("i", Int64, &[1])
+        .output("r", Fp32, &[3])
+        .output("y", Fp32, &[1])
+        .node_with("RandomUniformLike", &["x"], &["r"], &[Attribute::Float("seed", 1.0)])
+        .node("Add", &["x", "r"], &["s"])
+        .node("Gather", &["s", "i"], &["y"])
+        .build();
+    let inputs = vec![input("x", Fp32, &[3]), input("i", Int64, &[1])];
+    let outputs = vec![output("r", Fp32, &[3]), output("y", Fp32, &[1])];
+    let fixture = Fixture::new(config(0, inputs, outputs), &model);
+    let draws = |indices: [i64; 3]| {
+        let mut instance = fixture.instance();
+        indices.map(|index| {
+            let (x, i) = (floats(&[0.0; 3]), longs(&[index]));
+            let request = fixture.request(&[("x", &[3], &x), ("i", &[1], &i)]);
+            fixture.run(&mut *instance, &[request]).map(|r| r[0].outputs[0].data.to_vec()).ok()
+        })
+    };
+    let [first, second, third] = draws([0, 0, 0]);
+    assert!(first.is_some() && first != second && second != third);
+    assert_eq!(draws([0, 9, 0]), [first, None, third]);
+}
+
+#[test]
+fn inputs_at_odd_addresses() {
+    let fixture = Fixture::new(unary_config(8, Fp64, &[2]), &unary("Neg", Fp64, &[-1, 2]));
+    let mut instance = fixture.instance();
+    let numbers = |values: &[f64]| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
+    for offset in 0..8 {
+        let memory = [vec![0; offset], numbers(&[1.5, -2.5])].concat();
+        let data = Bytes::from(memory).slice(offset..);
+        let (name, shape) = ("x".to_owned(), Shape::from_slice(&[1, 2]));
+        let request = InferRequest {
+            inputs: vec![InputTensor { name, datatype: Fp64, shape, data }],
+            ..Default::default()
+        };
+        let request = ValidRequest::new(request, &fixture.config).unwrap();
+        let outputs = fixture.run_one(&mut *instance, request);
+        assert_eq!(parts(&outputs), [("y", &[1, 2][..], &numbers(&[-1.5, 2.5])[..])], "{offset}");
     }
 }
 

@@ -52,6 +52,12 @@ fn configs_that_do_not_fit() {
         "Invalid argument: model 'm', tensor 'x': for the model to support batching the shape should have at least 1 \
          dimension and the first dimension must be -1; but shape expected by the model is [1,2]"
     );
+    let fixture = Fixture::new(unary_config(8, Fp32, &[1]), &unary("Neg", Fp32, &[]));
+    assert_eq!(
+        fixture.load_error(),
+        "Invalid argument: model 'm', tensor 'x': for the model to support batching the shape should have at least 1 \
+         dimension and the first dimension must be -1; but shape expected by the model is []"
+    );
 }
 
 #[test]
@@ -144,6 +150,11 @@ fn mistakes_come_in_order() {
     let fixture = Fixture::new(config.clone(), &[]);
     std::fs::remove_file(fixture.file()).unwrap();
     assert_eq!(fixture.load_error(), "Invalid argument: failed to convert 'x' to integral number");
+    // Of two wrong parameters, the execution mode comes first.
+    config.parameters.insert("execution_mode".into(), "2".into());
+    config.parameters.insert("intra_op_thread_count".into(), "y".into());
+    let error = Fixture::new(config.clone(), &[]).load_error();
+    assert!(error.contains("execution_mode are 0 or 1 but got 2"), "{error}");
     config.parameters.clear();
     let fixture = Fixture::new(config, b"broken");
     assert!(fixture.load_error().starts_with("Internal: onnx runtime error 7: "));

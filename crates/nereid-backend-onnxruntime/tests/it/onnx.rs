@@ -11,6 +11,27 @@ pub(crate) struct Graph {
 /// An attribute of a node.
 pub(crate) enum Attribute<'a> {
     Int(&'a str, i64),
+    Float(&'a str, f32),
+}
+
+impl Attribute<'_> {
+    fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        match self {
+            Attribute::Int(name, value) => {
+                text(&mut bytes, 1, name);
+                number(&mut bytes, 3, *value as u64);
+                number(&mut bytes, 20, 2); // the type of the attribute: INT
+            }
+            Attribute::Float(name, value) => {
+                text(&mut bytes, 1, name);
+                varint(&mut bytes, 2 << 3 | 5);
+                bytes.extend_from_slice(&value.to_le_bytes());
+                number(&mut bytes, 20, 1); // FLOAT
+            }
+        }
+        bytes
+    }
 }
 
 impl Graph {
@@ -75,12 +96,8 @@ impl Graph {
         inputs.iter().for_each(|name| text(&mut node, 1, name));
         outputs.iter().for_each(|name| text(&mut node, 2, name));
         text(&mut node, 4, operator);
-        for Attribute::Int(name, value) in attributes {
-            let mut attribute = Vec::new();
-            text(&mut attribute, 1, name);
-            number(&mut attribute, 3, *value as u64);
-            number(&mut attribute, 20, 2); // the type of the attribute: INT
-            message(&mut node, 5, &attribute);
+        for attribute in attributes {
+            message(&mut node, 5, &attribute.encode());
         }
         message(&mut self.bytes, 1, &node);
         self

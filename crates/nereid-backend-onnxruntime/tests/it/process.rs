@@ -6,6 +6,7 @@ use std::process::Command;
 
 use nereid_backend_onnxruntime::{OnnxRuntime, Options};
 use nereid_core::DataType::Fp32;
+use nereid_core::Timestamp;
 use nereid_core::backend::{Backend, LoadRequest};
 
 use crate::fixture::{Fixture, backend, unary_config};
@@ -86,15 +87,40 @@ fn one_thread_pool_for_all() {
     in_own_process("one_thread_pool_for_all", None, || {
         let settings = [("enable-global-threadpool", "true"), ("intra_op_thread_count", "3")];
         let settings = settings.map(|(k, v)| (k.to_owned(), v.to_owned())).into();
-        let options = Options { cpu_threads: 2, settings, ..Default::default() };
-        load_with(options.clone()).unwrap();
+        let options = Options { cpu_threads: 9, settings, ..Default::default() };
+        let before = thread_count();
+        load_with(options).unwrap();
         let threads = thread_count();
+        // Two in the intra-op pool and the rest of the quota in the inter-op pool; the library has its own.
+        assert!(threads >= before + 2 + 8, "{before} {threads}");
         // More models need no more threads, however many their sessions would like to have.
         let mut config = unary_config(8, Fp32, &[2]);
         config.parameters.insert("intra_op_thread_count".into(), "16".into());
+        // This is not even read.
+        config.parameters.insert("inter_op_thread_count".into(), "many".into());
         let fixture = Fixture::new(config, &unary("Neg", Fp32, &[-1, 2]));
         let _instance = fixture.instance();
         assert_eq!(thread_count(), threads);
+    });
+}
+
+#[test]
+fn a_response_frees_the_session_elsewhere() {
+    in_own_process("a_response_frees_the_session_elsewhere", None, || {
+        load_with(Options { cpu_threads: 1, ..Default::default() }).unwrap();
+        let before = thread_count();
+        let mut config = unary_config(8, Fp32, &[-1]);
+        config.parameters.insert("intra_op_thread_count".into(), "4".into());
+        let fixture = Fixture::new(config, &unary("Neg", Fp32, &[-1, -1]));
+        let request = fixture.request(&[("x", &[1, 5000], &floats(&vec![1.0; 5000]))]);
+        let outputs = fixture.run_one(&mut *fixture.instance(), request);
+        assert_eq!(thread_count(), before + 3); // the session is still there
+        drop(outputs);
+        let start = Timestamp::now();
+        while thread_count() > before && Timestamp::now().since(start).as_secs() < 10 {
+            std::thread::yield_now();
+        }
+        assert_eq!(thread_count(), before);
     });
 }
 

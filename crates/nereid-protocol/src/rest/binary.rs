@@ -45,12 +45,12 @@ impl<'b> BinaryParts<'b> {
 
 /// The value of `Inference-Header-Content-Length` as a length: how much of a body of `content_length` bytes is JSON.
 ///
-/// 0 means that the body has no JSON and is the data of the model's one input. As in Triton 2.51, whose answers were
-/// recorded, the leading integer of the text counts, and text without one counts as 0. (Triton's current sources
-/// refuse such text.) Without the header the whole body is JSON.
+/// 0 means that the body has no JSON and is the data of the model's one input. The leading integer of the text counts,
+/// whatever follows it (`GetInferenceHeaderLength` in http_server.cc). Without the header the whole body is JSON.
 ///
 /// # Errors
-/// The length is negative or more than `content_length`.
+/// The text does not begin with an integer, the integer needs more than 32 bits, or it is negative or more than
+/// `content_length`.
 pub fn header_length(value: &str, content_length: usize) -> Result<usize, Error> {
     let text = value.trim_start_matches(|c: char| c.is_ascii_whitespace() || c == '\x0b');
     let (negative, digits) = match text.as_bytes() {
@@ -58,13 +58,23 @@ pub fn header_length(value: &str, content_length: usize) -> Result<usize, Error>
         [b'+', ..] => (false, &text[1..]),
         _ => (false, text),
     };
-    let digits = digits.bytes().take_while(u8::is_ascii_digit);
-    let length =
-        digits.fold(0_usize, |n, digit| n.saturating_mul(10).saturating_add(usize::from(digit - b'0')));
-    if length > content_length || (negative && length > 0) {
+    if !digits.starts_with(|c: char| c.is_ascii_digit()) {
         return Err(Error::invalid_arg(format!(
-            "inference header size should be in range (0, {content_length}), got: {value}"
+            "Unable to parse Inference-Header-Content-Length, got: {value}"
         )));
     }
-    Ok(length)
+    let digits = digits.bytes().take_while(u8::is_ascii_digit);
+    let size = digits.fold(0_i64, |n, digit| n.saturating_mul(10).saturating_add(i64::from(digit - b'0')));
+    let Ok(length) = i32::try_from(if negative { -size } else { size }) else {
+        return Err(Error::invalid_arg(format!(
+            "Unable to parse Inference-Header-Content-Length, value is out of range [ {}, {} ], got: {value}",
+            i32::MIN,
+            i32::MAX
+        )));
+    };
+    usize::try_from(length).ok().filter(|length| *length <= content_length).ok_or_else(|| {
+        Error::invalid_arg(format!(
+            "inference header size should be in range (0, {content_length}), got: {value}"
+        ))
+    })
 }

@@ -86,7 +86,7 @@ pub(super) fn read(text: &[u8], start: usize) -> Result<(Number, usize), Syntax>
         exponent += written;
         at = end;
     }
-    let fits = digits <= MAX_DIGITS || digits - leading_zeros(text, first) <= MAX_DIGITS;
+    let fits = digits <= MAX_DIGITS || digits - leading_zeros(text, first, at) <= MAX_DIGITS;
     let value = match decimal::to_double(mantissa, exponent) {
         Some(value) if fits => {
             if negative {
@@ -205,10 +205,10 @@ fn slow_double(text: &[u8], start: usize, end: usize, exponent: i64) -> Result<f
 /// Digits that fit a `u64` whatever they are.
 const MAX_DIGITS: usize = 19;
 
-/// Zeros before the first digit that counts.
+/// Zeros before the first digit that counts, of the number between `first` and `end`.
 #[cold]
-fn leading_zeros(text: &[u8], first: usize) -> usize {
-    let digits = text.get(first..).unwrap_or_default().iter().filter(|byte| **byte != b'.');
+fn leading_zeros(text: &[u8], first: usize, end: usize) -> usize {
+    let digits = text.get(first..end).unwrap_or_default().iter().filter(|byte| **byte != b'.');
     digits.take_while(|byte| **byte == b'0').count()
 }
 

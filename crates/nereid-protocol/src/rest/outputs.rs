@@ -1,7 +1,5 @@
 //! The `outputs` of a request: which ones the client wants and how.
 
-use std::collections::HashSet;
-
 use super::error::{Error, Syntax};
 use super::inputs::text_of;
 use super::json::Reader;
@@ -32,10 +30,9 @@ pub struct Output {
 
 /// With the reader on the `[` of `outputs`: reads it and moves behind it.
 ///
-/// An output named twice counts once, the first time, as in Triton 2.51. (Triton's current sources refuse it.)
+/// Names may repeat; refusing that is for whoever knows the request's id.
 pub(super) fn read(reader: &mut Reader<'_>) -> Result<Result<Vec<Output>, Error>, Syntax> {
     let mut outputs = Ok(Vec::new());
-    let mut names = Names::default();
     let mut more = reader.enter_array();
     while more {
         match &mut outputs {
@@ -44,7 +41,6 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Result<Result<Vec<Output>, Error>
                 let mut fields = Fields::default();
                 fields.read(reader)?;
                 match fields.settle() {
-                    Ok(output) if names.contains(&output.name, list) => {}
                     Ok(output) => list.push(output),
                     Err(error) => outputs = Err(error),
                 }
@@ -123,22 +119,4 @@ fn no_conflict(parameters: &TensorParameters<'_>) -> Result<(), Error> {
 
 fn unable_to_set(field: &str, reason: &str) -> Error {
     Error::internal(format!("Unable to set '{field}': {reason}"))
-}
-
-/// Finds names that came before; a set only where a list would become slow.
-#[derive(Debug, Default)]
-struct Names(HashSet<String>);
-
-impl Names {
-    const FEW: usize = 16;
-
-    fn contains(&mut self, name: &str, outputs: &[Output]) -> bool {
-        if outputs.len() < Self::FEW {
-            return outputs.iter().any(|output| output.name == name);
-        }
-        if self.0.is_empty() {
-            self.0.extend(outputs.iter().map(|output| output.name.clone()));
-        }
-        !self.0.insert(name.to_owned())
-    }
 }

@@ -1,5 +1,7 @@
 //! The `parameters` of a request: those with a meaning of their own, and custom ones that a model may read.
 
+use std::collections::HashSet;
+
 use super::error::{Error, Syntax};
 use super::json::Reader;
 use super::number::Number;
@@ -44,7 +46,8 @@ pub(super) struct RequestParameters {
 const MAX_CORRELATION_ID_BYTES: usize = 128;
 
 impl RequestParameters {
-    /// With the reader on the value of `parameters`: reads it and moves behind it.
+    /// With the reader on the value of `parameters`: reads it and moves behind it. Of equal names Triton sees the
+    /// first.
     pub(super) fn read(reader: &mut Reader<'_>) -> Result<Result<Self, Error>, Syntax> {
         if reader.peek() != b'{' {
             reader.skip()?;
@@ -53,14 +56,18 @@ impl RequestParameters {
             )));
         }
         let mut parameters = Ok(Self::default());
+        let mut names = HashSet::new();
         let mut more = reader.enter_object()?;
         while more {
-            let name = reader.name()?;
+            let name = reader.name()?.bytes();
             let value = reader.value()?;
             if let Ok(known) = &mut parameters
-                && let Err(error) = known.set(&name.bytes(), &value)
+                && !names.contains(&name)
             {
-                parameters = Err(error);
+                match known.set(&name, &value) {
+                    Ok(()) => drop(names.insert(name)),
+                    Err(error) => parameters = Err(error),
+                }
             }
             more = reader.next_member()?;
         }

@@ -20,7 +20,7 @@ pub struct Request {
     pub id: String,
     /// In the client's order; names may repeat.
     pub inputs: Vec<Input>,
-    /// In the client's order, each name once; empty means all outputs.
+    /// In the client's order; names may repeat; empty means all outputs.
     pub outputs: Vec<Output>,
     /// How outputs that are not listed are written (`binary_data_output`).
     pub default_encoding: Encoding,
@@ -31,7 +31,7 @@ pub struct Request {
     pub priority: u64,
     /// In microseconds; 0 means none.
     pub timeout_us: u64,
-    /// Custom parameters in the client's order; names may repeat.
+    /// Custom parameters in the client's order, each name once.
     pub parameters: Vec<(String, Parameter)>,
 }
 

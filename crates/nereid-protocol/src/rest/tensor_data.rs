@@ -235,6 +235,9 @@ impl TensorData {
                 _ => NO_NUMBER,
             },
             None if self.count == expected => return Ok(self.bytes),
+            None if self.count < expected => {
+                return Err(Error::internal("Failed to parse 'data' field: shape does not match true shape"));
+            }
             _ => "Shape does not match true shape of 'data' field",
         };
         Err(Error::unable_to_parse("data", reason))

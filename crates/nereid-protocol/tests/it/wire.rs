@@ -20,10 +20,10 @@ fn tensor_bytes_are_slices_of_the_message() {
         model_name: "m".into(),
         inputs: vec![InferInputTensor {
             name: "text".into(),
-            contents: Some(InferTensorContents {
+            contents: Some(Box::new(InferTensorContents {
                 bytes_contents: vec![Bytes::from_static(b"a string element")],
                 ..Default::default()
-            }),
+            })),
             ..Default::default()
         }],
         raw_input_contents: vec![Bytes::from(vec![1; 3136]), Bytes::new()],

@@ -30,7 +30,7 @@ pub(crate) fn validate(config: &ModelConfig) -> Result<()> {
     if config.max_batch_size < 0 {
         return invalid(format!("'max_batch_size' must be non-negative value for {name}"));
     }
-    if config.version_policy.as_ref().is_none_or(|policy| policy.policy_choice.is_none()) {
+    if config.version_policy.is_none() {
         return invalid(format!("must specify 'version policy' for {name}"));
     }
     if let Some(batching) = dynamic_batching(config) {

@@ -1,7 +1,9 @@
 //! Each refusal of a config once.
 
 use nereid_protocol::inference::model_config::SchedulingChoice;
-use nereid_protocol::inference::{ModelEnsembling, ModelResponseCache, ModelTransactionPolicy};
+use nereid_protocol::inference::{
+    ModelEnsembling, ModelResponseCache, ModelTransactionPolicy, ModelVersionPolicy,
+};
 
 use super::*;
 
@@ -78,6 +80,8 @@ fn ensembles() {
 fn sizes_and_policies() {
     refused(|config| config.max_batch_size = -1, "'max_batch_size' must be non-negative value for m");
     refused(|config| config.version_policy = None, "must specify 'version policy' for m");
+    let chooses_nothing = Some(ModelVersionPolicy { policy_choice: None });
+    assert_eq!(validate(&ModelConfig { version_policy: chooses_nothing, ..good() }), Ok(()));
     refused(
         |config| {
             config.model_transaction_policy = Some(ModelTransactionPolicy { decoupled: true });

@@ -1,7 +1,7 @@
 //! A backend that goes by the name of `onnxruntime` and reads its "model" from lines of text:
 //! `input INPUT0 FP32 -1 16` and `output OUTPUT0 FP32 -1 16`, with the batch dimension. It completes configs
 //! by the rules of Triton's ONNX Runtime backend. A line `panic` makes loading panic; `slow` makes every
-//! instance wait for the test's permission; `flaky N` fails the first N loads.
+//! instance wait for the test's permission, `held` loading itself; `flaky N` fails the first N loads.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -89,6 +89,9 @@ impl Backend for FakeOnnx {
         let load = self.loads.fetch_add(1, Ordering::SeqCst);
         let text = read(request.model_file)?;
         assert!(!text.contains("panic"), "asked to panic");
+        if text.contains("held") {
+            self.gate.pass();
+        }
         if let Some(failures) = text.lines().find_map(|line| line.strip_prefix("flaky "))
             && load < failures.parse().unwrap()
         {

@@ -1,6 +1,9 @@
 //! Label files: what is read, and what must not be.
 
-use crate::repo::{IO, MLP, Repo, head, index};
+use std::fs;
+use std::process::Command;
+
+use crate::repo::{IO, MLP, Repo, failures, head, index};
 
 fn config(file: &str) -> String {
     head("m", 8) + &IO.replace("[ 10 ]", &format!("[ 10 ] label_filename: \"{file}\""))
@@ -37,6 +40,27 @@ fn files_outside_the_model_are_refused() {
             )]
         );
     }
+}
+
+/// Opening some of them waits for ever.
+#[test]
+fn only_regular_files_are_read() {
+    let repo = Repo::new();
+    repo.model("m", &config("labels"), MLP);
+    let path = repo.path().join("m/labels");
+    assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+    let why = format!("failed to open text file for read {}: not a regular file", path.display());
+    assert_eq!(index(&repo.open()), [format!("m/1 UNAVAILABLE: Internal: {why}")]);
+    fs::rename(&path, repo.path().join("m/config.pbtxt")).unwrap();
+    assert_eq!(failures(&repo.open()), [format!("m: {}", why.replace("m/labels", "m/config.pbtxt"))]);
+}
+
+/// Any number of outputs may name a file, so the backend has to agree to them first.
+#[test]
+fn files_are_read_after_the_model() {
+    let repo = Repo::new();
+    repo.model("m", &config("missing"), "panic");
+    assert_eq!(index(&repo.open()), ["m/1 UNAVAILABLE: Internal: panic while loading: asked to panic"]);
 }
 
 #[test]

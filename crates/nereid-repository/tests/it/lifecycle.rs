@@ -1,5 +1,6 @@
 //! Loading again, unloading, and ending while requests are in flight.
 
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::Duration;
@@ -162,6 +163,28 @@ fn shutdown_waits_for_requests_as_long_as_it_may() {
     assert_eq!(repository.shutdown(PATIENCE), 0);
     assert!(answer.recv().unwrap().is_ok());
     assert!(repository.loaded().is_empty());
+}
+
+#[test]
+fn a_load_that_ends_after_the_shutdown_began_serves_nobody() {
+    let repo = Repo::new();
+    repo.good("other");
+    repo.model("m", "", &format!("{IDENTITY}held"));
+    let repository = repo.explicit(&[]);
+    thread::scope(|scope| {
+        let load = scope.spawn(|| repository.load_model("m"));
+        while repo.backend.loads.load(Ordering::SeqCst) == 0 {
+            thread::yield_now();
+        }
+        let (left, other) = (repository.shutdown(PATIENCE), repository.load_model("other"));
+        repo.backend.gate.open(); // before anything can fail
+        load.join().unwrap().unwrap();
+        assert_eq!(left, 0, "what does not serve yet is not waited for");
+        let refused = other.unwrap_err();
+        assert_eq!((refused.code(), refused.message()), (ErrorCode::Unavailable, "Server not ready"));
+    });
+    assert!(repository.loaded().is_empty());
+    wait_for(&repository, State::Unavailable, "unloaded");
 }
 
 #[test]

@@ -38,6 +38,13 @@ fn versions() {
 }
 
 #[test]
+fn a_policy_that_chooses_nothing_means_all() {
+    let repo = three_versions();
+    repo.write("m/config.pbtxt", head("m", 8) + IO + "version_policy: { }");
+    assert_eq!(repo.open().ready_versions("m"), [1, 3, 10]);
+}
+
+#[test]
 fn statistics() {
     let repo = three_versions();
     repo.good("a");

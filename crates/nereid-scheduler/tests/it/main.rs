@@ -261,7 +261,9 @@ fn joining_ends_even_when_the_last_requests_are_cancelled() {
     enqueue(&scheduler, identity_request(&config, 1, 2.0), Responder::new(Gone));
     let (joined, wait) = mpsc::channel();
     std::thread::spawn(move || {
+        let mut scheduler = scheduler;
         scheduler.join();
+        drop(scheduler);
         joined.send(())
     });
     gate.release();

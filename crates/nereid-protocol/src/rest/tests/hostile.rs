@@ -5,10 +5,11 @@ use bytes::Bytes;
 use super::super::{Request, parse_request};
 use super::{MAX, input, internal, invalid, parse};
 
-const SEEDS: [&[u8]; 4] = [
+const SEEDS: [&[u8]; 5] = [
     br#"{"inputs":[{"name":"input","shape":[1,2],"datatype":"FP32","parameters":{"binary_data_size":8}}],"outputs":[{"name":"output","parameters":{"binary_data":true}}]}12345678"#,
     br#"{"id":"a\u00e9\ud83d\ude00\n","parameters":{"a":1,"b":-1.5e3,"sequence_id":"x"},"inputs":[{"name":"x","datatype":"FP32","shape":[2,2],"data":[[1,2.5],[-3e2,0.125]]},{"data":["a","\"b"],"datatype":"BYTES","shape":[2],"name":"s"}]}"#,
     br#"{"inputs":[{"datatype":"FP64","shape":[9],"name":"n","data":[0.1234567890123456789,12345678901234567890,123456789012345678901,1e308,1e-400,-0.0,0,-5,NaN]},{"name":"b","shape":[2],"datatype":"BOOL","data":[true,false]}]}"#,
+    br#"{"x":0.00000000000000000000.0,"inputs":[{"datatype":"FP32","shape":[2],"name":"n","data":[0.00000000000000000000,0.0000000000000000000000001e5]}]}"#,
     br#"{"x":[{"a":[[],{}]},null],"outputs":[{"name":"o","parameters":{"shared_memory_region":"r","shared_memory_byte_size":4}}],"inputs":[{"name":"i","datatype":"INT8","shape":[1],"parameters":{"shared_memory_region":"r"}}]}"#,
 ];
 
@@ -101,7 +102,7 @@ fn a_promise_of_size_reserves_nothing() {
     // 100 inputs that each promise as much as the limit allows, and hold nothing: refused at the first one.
     let one = r#"{"name":"x","datatype":"FP64","shape":[131072],"data":[]}"#;
     let json = format!(r#"{{"inputs":[{}]}}"#, vec![one; 100].join(","));
-    internal(&json, "Unable to parse 'data': Shape does not match true shape of 'data' field");
+    internal(&json, "Failed to parse 'data' field: shape does not match true shape");
     let json = input(r#""name":"x","datatype":"BYTES","shape":[9007199254740993],"data":["a"]"#);
     assert_eq!(parse(&json).unwrap().inputs[0].shape, [9_007_199_254_740_993], "strings are counted later");
 }

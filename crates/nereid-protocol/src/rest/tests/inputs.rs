@@ -283,15 +283,16 @@ fn nesting_is_followed_and_not_compared_with_the_shape() {
 
 #[test]
 fn counts() {
-    let mismatch = "Unable to parse 'data': Shape does not match true shape of 'data' field";
+    let too_many = "Unable to parse 'data': Shape does not match true shape of 'data' field";
+    let too_few = "Failed to parse 'data' field: shape does not match true shape";
     let json = |shape: &str, elements: &str| {
         input(&format!(r#""name":"x","datatype":"INT32","shape":{shape},"data":{elements}"#))
     };
-    internal(&json("[3]", "[1,2]"), mismatch);
-    internal(&json("[3]", "[]"), mismatch);
-    internal(&json("[3]", "[1,2,3,4]"), mismatch);
-    internal(&json("[262144]", "[1]"), mismatch);
-    internal(&json("[2]", "[1,2,3,\"x\"]"), mismatch);
+    internal(&json("[3]", "[1,2]"), too_few);
+    internal(&json("[3]", "[]"), too_few);
+    internal(&json("[262144]", "[1]"), too_few);
+    internal(&json("[3]", "[1,2,3,4]"), too_many);
+    internal(&json("[2]", "[1,2,3,\"x\"]"), too_many);
 }
 
 #[test]
@@ -388,21 +389,31 @@ fn of_equal_names_the_first_counts() {
 
 #[test]
 fn header_lengths() {
+    let range = "inference header size should be in range (0, 3306)";
+    let parse = "Unable to parse Inference-Header-Content-Length";
+    let int32 =
+        "Unable to parse Inference-Header-Content-Length, value is out of range [ -2147483648, 2147483647 ]";
     for (value, expected) in [
         ("170", Ok(170)),
         ("0", Ok(0)),
-        ("", Ok(0)),
-        ("abc", Ok(0)),
         ("12abc", Ok(12)),
         (" +7", Ok(7)),
         ("-0", Ok(0)),
         ("3306", Ok(3306)),
-        ("3316", Err("3316")),
-        ("-5", Err("-5")),
-        ("99999999999999999999", Err("99999999999999999999")),
+        ("3307", Err(range)),
+        ("-5", Err(range)),
+        ("2147483647", Err(range)),
+        ("-2147483648", Err(range)),
+        ("2147483648", Err(int32)),
+        ("-2147483649", Err(int32)),
+        ("99999999999999999999", Err(int32)),
+        ("-99999999999999999999", Err(int32)),
+        ("abc", Err(parse)),
+        ("", Err(parse)),
+        (" - 5", Err(parse)),
+        ("+-5", Err(parse)),
     ] {
-        let expected =
-            expected.map_err(|got| format!("inference header size should be in range (0, 3306), got: {got}"));
-        assert_eq!(header_length(value, 3306).map_err(|e| e.message), expected);
+        let expected = expected.map_err(|text| (ErrorKind::InvalidArg, format!("{text}, got: {value}")));
+        assert_eq!(header_length(value, 3306).map_err(|e| (e.kind, e.message)), expected);
     }
 }

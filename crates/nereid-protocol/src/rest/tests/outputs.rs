@@ -75,12 +75,10 @@ fn mistyped_fields() {
 }
 
 #[test]
-fn an_output_named_twice_counts_once() {
+fn names_may_repeat() {
     let twice = outputs(r#"{"name":"o"},{"name":"p"},{"name":"o","parameters":{"binary_data":true}}"#);
     assert_eq!(
         twice.iter().map(|o| (&*o.name, o.encoding)).collect::<Vec<_>>(),
-        [("o", Encoding::Json), ("p", Encoding::Json)]
+        [("o", Encoding::Json), ("p", Encoding::Json), ("o", Encoding::Binary)]
     );
-    let many: Vec<String> = (0..10_000).map(|i| format!(r#"{{"name":"{}"}}"#, i % 100)).collect();
-    assert_eq!(outputs(&many.join(",")).len(), 100);
 }

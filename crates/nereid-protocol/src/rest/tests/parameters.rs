@@ -66,7 +66,6 @@ fn custom_ones_keep_their_type() {
             ("s".to_owned(), Parameter::Text("t\0u".to_owned())),
             ("d".to_owned(), Parameter::Double(1.5)),
             ("big".to_owned(), Parameter::Double(18446744073709551615.0)),
-            ("i".to_owned(), Parameter::Int(4)),
         ]
     );
     assert!(matches!(nan.1, Parameter::Double(value) if value.is_nan()));
@@ -76,6 +75,18 @@ fn custom_ones_keep_their_type() {
             "parameter 'o' has invalid type. It should be either 'int', 'bool', or 'string'.",
         );
     }
+}
+
+#[test]
+fn of_equal_names_the_first_counts() {
+    let request = parse(&json(
+        r#"{"timeout":1,"timeout":2,"timeout":"x","\u0061":3,"a":[],"sequence_id":"s","sequence_id":7,
+            "binary_data_output":false,"binary_data_output":true}"#,
+    ))
+    .unwrap();
+    assert_eq!((request.timeout_us, request.default_encoding), (1, Encoding::Json));
+    assert_eq!(request.sequence_id, CorrelationId::Text("s".into()));
+    assert_eq!(request.parameters, [("a".to_owned(), Parameter::Int(3))]);
 }
 
 #[test]

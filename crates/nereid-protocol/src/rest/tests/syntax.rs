@@ -59,6 +59,7 @@ fn numbers() {
         ("-", "Invalid value. at 6"),
         ("+1", "Invalid value. at 5"),
         (".5", "Invalid value. at 5"),
+        ("0.00000000000000000000.0", "Missing a comma or '}' after an object member. at 27"),
         ("01", "Missing a comma or '}' after an object member. at 6"),
         ("1.", "Miss fraction part in number. at 7"),
         ("1.e5", "Miss fraction part in number. at 7"),

@@ -1,0 +1,86 @@
+//! Freeing versions when threads are refused: nothing may wait for itself.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use nereid_core::ModelConfig;
+use nereid_core::backend::{Instance, Model};
+use nereid_core::config::InstanceSpec;
+use nereid_core::testing::{TestInstance, identity_config};
+use nereid_protocol::inference;
+use nereid_scheduler::{Scheduler, SchedulerOptions};
+use parking_lot::Mutex;
+
+use super::*;
+use crate::table::Table;
+use crate::version::Description;
+use crate::{Labels, ModelVersion};
+
+/// Long enough for anything that ends at all.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+struct Identity;
+
+impl Model for Identity {
+    fn create_instance(&self, _: &InstanceSpec) -> Result<Box<dyn Instance>> {
+        Ok(Box::new(TestInstance::identity()))
+    }
+}
+
+fn version(table: &Arc<Table>, version: u64, reaper: &Reaper) -> Arc<ModelVersion> {
+    let config: Arc<ModelConfig> = Arc::new(identity_config(8));
+    let instances: Vec<Box<dyn Instance>> = vec![Box::new(TestInstance::identity())];
+    let options = SchedulerOptions { config: config.clone(), instances, delay_until_queued: 0 };
+    let name: Arc<str> = "m".into();
+    let running = Running {
+        scheduler: Scheduler::start(options).unwrap(),
+        passive: Mutex::default(),
+        model: Mutex::new(Box::new(Identity)),
+        departure: table.arrived(&name, version),
+    };
+    let description = Description {
+        name,
+        version,
+        config,
+        wire_config: inference::ModelConfig::default(),
+        labels: Labels::default(),
+        load_duration: Duration::ZERO,
+    };
+    Arc::new(ModelVersion::new(description, running, reaper.clone()))
+}
+
+/// Serves version 1, unloads it, and rejects version 2 because version 3 failed; whatever frees them.
+fn check(reaper: &Reaper) {
+    let table = Arc::<Table>::default();
+    let name: Arc<str> = "m".into();
+    let (first, second) = (version(&table, 1, reaper), version(&table, 2, reaper));
+    let changes = {
+        let table = table.clone();
+        thread::spawn(move || {
+            table.finish_load(&name, vec![(1, Ok(first))]).unwrap();
+            table.update(&name, |entry| entry.unload());
+            table.finish_load(&name, vec![(2, Ok(second)), (3, Err(Error::internal("x")))]).unwrap_err();
+        })
+    };
+    assert_eq!(table.wait_until_empty(PATIENCE), 0, "the table waits for itself");
+    changes.join().unwrap();
+    let states: Vec<_> = table.models()["m"].versions.values().map(|slot| slot.reason.clone()).collect();
+    assert_eq!(states, ["unloaded", "unloaded", "Internal: x"]);
+}
+
+#[test]
+fn on_threads_of_their_own() {
+    check(&Reaper::start().unwrap());
+}
+
+#[test]
+fn on_the_reapers_thread() {
+    check(&Reaper::with(|_| Err(io::ErrorKind::WouldBlock.into())).unwrap());
+}
+
+/// As if there had never been a thread: the last reference goes while the table is being changed.
+#[test]
+fn on_the_thread_that_lets_go() {
+    let (queue, _) = mpsc::channel();
+    check(&Reaper { queue });
+}
