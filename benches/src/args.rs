@@ -52,7 +52,7 @@ pub struct BenchArgs {
     #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "1,4,16,64", value_parser = in_flight)]
     pub concurrency: Vec<usize>,
     /// Requests in flight to resnet50
-    #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "1,2", value_parser = in_flight)]
+    #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "1,4,16,64", value_parser = in_flight)]
     pub resnet_concurrency: Vec<usize>,
     /// Intra-op threads of resnet50, in the server and in the bare loop [default: all cores]
     #[arg(long, value_name = "N")]
