@@ -252,7 +252,12 @@ impl Check<'_> {
         }
         let shape = self.model_shape(&input, config)?;
         self.data(&input, &shape)?;
-        Ok(ValidInput { index, shape, data: input.data })
+        let mut data = input.data;
+        if input.datatype == DataType::Bool && data.iter().any(|byte| *byte > 1) {
+            // Any byte but 0 is true to a client, but kernels count and index with these bytes.
+            data = data.iter().map(|byte| u8::from(*byte != 0)).collect();
+        }
+        Ok(ValidInput { index, shape, data })
     }
 
     fn wrong_datatype(&self, input: &str, given: &str, expected: &InputConfig) -> Error {
@@ -326,14 +331,6 @@ impl Check<'_> {
                     input.name,
                     self.model(),
                     input.data.len()
-                )));
-            }
-            // Kernels count and index with these bytes.
-            if input.datatype == DataType::Bool && input.data.iter().any(|byte| *byte > 1) {
-                return Err(self.refuse(format_args!(
-                    "input '{}' for model '{}' has a BOOL element that is neither 0 nor 1",
-                    input.name,
-                    self.model()
                 )));
             }
         }
