@@ -1,7 +1,7 @@
 //! One model's queue, dynamic batcher, instance workers and statistics.
 //!
 //! Knows neither HTTP, gRPC nor the file system. Decisions ([`queue`], [`batcher`]) are pure and take
-//! `now`; [`scheduler`], [`worker`], [`lead`] and [`timer`] are the shells that own the lock, the clock
+//! `now`; `scheduler`, `worker`, `lead` and `timer` are the shells that own the lock, the clock
 //! and the threads.
 
 pub mod batcher;

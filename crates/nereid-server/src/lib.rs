@@ -3,6 +3,7 @@
 //! The way of a request: [`serve`] accepts, `http` or `grpc` decode, [`service`] looks up, validates and
 //! enqueues, a scheduler's instance runs, and `http` or `grpc` encode.
 
+mod backends;
 mod classification;
 pub mod cli;
 mod describe;

@@ -1,20 +1,18 @@
 //! From options to a running server, and to its end: take ports, load models, listen, wait for a signal,
 //! drain, unload.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use nereid_core::backend::Backend;
 use nereid_repository::{ControlMode, Repository};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::{ModelControlMode, Options};
 use crate::serve::{Bound, Drain, Listener, Protocol, ServeOptions, Shards, bind, serve};
 use crate::service::Service;
-use crate::{grpc, http, metrics_port};
+use crate::{backends, grpc, http, metrics_port};
 
 /// How a server ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +40,7 @@ pub async fn run(options: Options) -> anyhow::Result<Ended> {
 
 /// Opens the repository on a thread of its own; `None` when a signal came first.
 async fn load(options: &Options, signals: &mut Signals) -> anyhow::Result<Option<Arc<Service>>> {
-    let (settings, backends) = (repository_options(options), backends(options)?);
+    let (settings, backends) = (repository_options(options), backends::all(options)?);
     let exit_on_error = options.repository.exit_on_error;
     let opening = tokio::task::spawn_blocking(move || Repository::open(settings, backends));
     let repository = tokio::select! {
@@ -88,23 +86,6 @@ fn gpu_count() -> usize {
     let is_gpu = |name: &str| name.strip_prefix("nvidia").is_some_and(|n| n.parse::<u32>().is_ok());
     let devices = std::fs::read_dir("/dev").into_iter().flatten().flatten();
     devices.filter(|entry| entry.file_name().to_str().is_some_and(is_gpu)).count()
-}
-
-fn backends(options: &Options) -> anyhow::Result<Vec<Arc<dyn Backend>>> {
-    let mut backends: Vec<Arc<dyn Backend>> = Vec::new();
-    #[cfg(feature = "onnxruntime")]
-    {
-        let settings: BTreeMap<String, String> = options.backends.of("onnxruntime");
-        backends.push(Arc::new(nereid_backend_onnxruntime::OnnxRuntime::new(
-            nereid_backend_onnxruntime::Options { library: None, cpu_threads: cpu_threads(), settings },
-        )?));
-    }
-    Ok(backends)
-}
-
-/// CPUs that the process may use: its affinity and its cgroup's quota count.
-fn cpu_threads() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
 /// The ports, taken before models load so that one in use is told at once.

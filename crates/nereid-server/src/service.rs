@@ -8,6 +8,10 @@ use nereid_repository::{ModelVersion, Repository};
 use nereid_scheduler::Lead;
 use tokio::sync::oneshot;
 
+/// The answer to whoever registers or names a shared memory region, as Triton gives it by default.
+pub(crate) const NO_CLIENT_SHM: &str =
+    "Client shared memory is disabled. Start the server with '--allow-client-shm=true' to enable.";
+
 /// What the frontends serve.
 #[derive(Debug)]
 pub struct Service {

@@ -10,6 +10,8 @@ use nereid_protocol::inference::infer_parameter::ParameterChoice;
 use nereid_protocol::inference::model_infer_request::{InferInputTensor, InferRequestedOutputTensor};
 use nereid_protocol::inference::{InferParameter, InferTensorContents, ModelInferRequest};
 
+use crate::service::NO_CLIENT_SHM;
+
 /// Longest correlation id that is a string, in bytes.
 const MAX_CORRELATION_ID: usize = 128;
 /// The only parameter of the `triton_` kind that a client may set.
@@ -107,7 +109,7 @@ fn input(
     let InferInputTensor { name, datatype, shape, parameters, contents } = input;
     let model = &config.name;
     if parameters.contains_key("shared_memory_region") {
-        return Err(Error::unsupported(super::NO_CLIENT_SHM));
+        return Err(Error::unsupported(NO_CLIENT_SHM));
     }
     let Some(kind) = DataType::from_protocol_name(&datatype) else {
         return Err(unknown_datatype(&name, id, config));
@@ -195,7 +197,7 @@ fn outputs(outputs: &[InferRequestedOutputTensor]) -> Result<Outputs> {
     let mut classes = Vec::new();
     for output in outputs {
         if output.parameters.contains_key("shared_memory_region") {
-            return Err(Error::unsupported(super::NO_CLIENT_SHM));
+            return Err(Error::unsupported(NO_CLIENT_SHM));
         }
         if let Some(InferParameter { parameter_choice }) = output.parameters.get("classification") {
             let Some(ParameterChoice::Int64Param(count)) = parameter_choice else {

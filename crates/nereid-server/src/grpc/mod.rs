@@ -20,7 +20,7 @@ use nereid_protocol::inference::*;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::serve::Draining;
-use crate::service::Service;
+use crate::service::{NO_CLIENT_SHM, Service};
 use crate::{describe, status, version};
 
 /// Largest message in both directions: as Triton, all that the wire format can say.
@@ -67,9 +67,6 @@ fn answer<T>(result: nereid_core::Result<T>) -> Answer<T> {
 fn unsupported<T>(message: &str) -> Answer<T> {
     answer(Err(Error::unsupported(message)))
 }
-
-const NO_CLIENT_SHM: &str =
-    "Client shared memory is disabled. Start the server with '--allow-client-shm=true' to enable.";
 
 #[tonic::async_trait]
 impl GrpcInferenceService for Grpc {

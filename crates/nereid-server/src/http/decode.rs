@@ -8,6 +8,8 @@ use nereid_core::{
 };
 use nereid_protocol::rest::{self, ErrorKind, InputData};
 
+use crate::service::NO_CLIENT_SHM;
+
 /// How outputs are wanted.
 #[derive(Debug)]
 pub(super) struct Outputs {
@@ -151,9 +153,7 @@ fn input(input: rest::Input, id: &str, config: &ModelConfig) -> Result<InputTens
 
 /// No region can exist without `--allow-client-shm`.
 fn no_shared_memory() -> Error {
-    Error::unsupported(
-        "Client shared memory is disabled. Start the server with '--allow-client-shm=true' to enable.",
-    )
+    Error::unsupported(NO_CLIENT_SHM)
 }
 
 fn parameter(value: rest::Parameter) -> Parameter {

@@ -5,14 +5,12 @@ use axum::response::Response;
 use nereid_core::{Error, Result};
 
 use super::reply::{self, Refused};
+use crate::service::NO_CLIENT_SHM;
 
 pub(super) async fn status() -> Response {
     reply::json("[]")
 }
 
 pub(super) async fn refuse() -> Result<Response, Refused> {
-    Err(Error::unsupported(
-        "Client shared memory is disabled. Start the server with '--allow-client-shm=true' to enable.",
-    )
-    .into())
+    Err(Error::unsupported(NO_CLIENT_SHM).into())
 }

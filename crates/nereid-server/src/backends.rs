@@ -1,0 +1,32 @@
+//! The backends that this build has, each a cargo feature. This is the only place that names them.
+
+use std::sync::Arc;
+
+use nereid_core::Result;
+use nereid_core::backend::Backend;
+
+use crate::cli::Options;
+
+type Constructor = fn(&Options) -> Result<Arc<dyn Backend>>;
+
+const CONSTRUCTORS: &[Constructor] = &[
+    #[cfg(feature = "onnxruntime")]
+    onnxruntime,
+];
+
+/// Every backend of this build.
+///
+/// # Errors
+/// A setting of `--backend-config` makes no sense.
+pub(crate) fn all(options: &Options) -> Result<Vec<Arc<dyn Backend>>> {
+    CONSTRUCTORS.iter().map(|constructor| constructor(options)).collect()
+}
+
+#[cfg(feature = "onnxruntime")]
+fn onnxruntime(options: &Options) -> Result<Arc<dyn Backend>> {
+    // CPUs that the process may use: its affinity and its cgroup's quota count.
+    let cpu_threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let settings = options.backends.of("onnxruntime");
+    let options = nereid_backend_onnxruntime::Options { library: None, cpu_threads, settings };
+    Ok(Arc::new(nereid_backend_onnxruntime::OnnxRuntime::new(options)?))
+}
