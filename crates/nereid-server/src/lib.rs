@@ -12,6 +12,7 @@ pub mod http;
 pub mod logging;
 pub mod metrics;
 mod metrics_port;
+mod off_the_loop;
 pub mod run;
 pub mod serve;
 pub mod service;

@@ -8,6 +8,8 @@ use nereid_repository::{ModelVersion, Repository};
 use nereid_scheduler::Lead;
 use tokio::sync::oneshot;
 
+use crate::off_the_loop::off_the_loop;
+
 /// The answer to whoever registers or names a shared memory region, as Triton gives it by default.
 pub(crate) const NO_CLIENT_SHM: &str =
     "Client shared memory is disabled. Start the server with '--allow-client-shm=true' to enable.";
@@ -78,9 +80,7 @@ impl Service {
         self: Arc<Self>,
         action: impl FnOnce(&Self) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        tokio::task::spawn_blocking(move || action(&self))
-            .await
-            .unwrap_or_else(|e| Err(Error::internal(format!("the action failed: {e}"))))
+        off_the_loop(move || action(&self)).await
     }
 
     /// Runs one request on `model`. Dropping the future cancels the request.

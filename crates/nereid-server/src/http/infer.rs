@@ -14,6 +14,7 @@ use super::encoding::Encoding;
 use super::path::ModelPath;
 use super::reply::{self, Refused};
 use super::{Http, body};
+use crate::off_the_loop::off_the_loop;
 
 /// Longest body, as Triton counts it.
 const MAX_BODY_BYTES: usize = i32::MAX as usize;
@@ -52,12 +53,6 @@ async fn decompress(encoding: Encoding, body: Bytes, limit: usize) -> Result<Byt
         Encoding::Identity => Ok(body),
         _ => off_the_loop(move || encoding.decode(body, limit)).await,
     }
-}
-
-/// Runs what takes long on a thread of its own: other connections share the event loop.
-async fn off_the_loop<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|e| Err(Error::internal(format!("failed to process the request: {e}"))))
 }
 
 fn check_content_length(headers: &HeaderMap) -> Result<()> {

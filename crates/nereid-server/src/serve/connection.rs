@@ -6,15 +6,11 @@ use std::net::TcpStream;
 use std::pin::pin;
 use std::time::Duration;
 
-use axum::body::Body;
-use axum::response::Response;
-use http::{HeaderValue, Request, header};
-use hyper::body::Incoming;
+use http::{HeaderValue, header};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tower::Service;
 
-use super::Draining;
+use super::{Draining, HttpService};
 
 /// How long an idle HTTP/1.1 connection may still bring a request after draining has begun: a client
 /// that was just about to send one is answered, with `Connection: close`.
@@ -40,11 +36,12 @@ pub struct ServeOptions {
 }
 
 /// Serves one connection to its end. Errors are the client's business and end the connection.
-pub(super) async fn serve<S>(stream: TcpStream, service: S, options: ServeOptions, draining: Draining)
-where
-    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
-    S::Future: Send,
-{
+pub(super) async fn serve(
+    stream: TcpStream,
+    service: impl HttpService,
+    options: ServeOptions,
+    draining: Draining,
+) {
     let stream = stream.set_nodelay(true).and_then(|()| tokio::net::TcpStream::from_std(stream));
     let io = match stream {
         Ok(stream) => TokioIo::new(stream),
@@ -59,11 +56,11 @@ where
     }
 }
 
-async fn http1<S>(io: TokioIo<tokio::net::TcpStream>, service: S, mut draining: Draining) -> hyper::Result<()>
-where
-    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
-    S::Future: Send,
-{
+async fn http1(
+    io: TokioIo<tokio::net::TcpStream>,
+    service: impl HttpService,
+    mut draining: Draining,
+) -> hyper::Result<()> {
     let told = draining.clone();
     let service = service_fn(move |request| {
         let mut service = service.clone();
@@ -94,11 +91,11 @@ where
     }
 }
 
-async fn http2<S>(io: TokioIo<tokio::net::TcpStream>, service: S, mut draining: Draining) -> hyper::Result<()>
-where
-    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
-    S::Future: Send,
-{
+async fn http2(
+    io: TokioIo<tokio::net::TcpStream>,
+    service: impl HttpService,
+    mut draining: Draining,
+) -> hyper::Result<()> {
     let service = service_fn(move |request| service.clone().call(request));
     let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())

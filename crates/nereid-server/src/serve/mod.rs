@@ -18,18 +18,32 @@ use http::Request;
 use hyper::body::Incoming;
 use tower::Service;
 
+/// What answers the requests of a connection: an axum router, for one.
+pub trait HttpService:
+    Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send>
+    + Clone
+    + Send
+    + 'static
+{
+}
+
+impl<S> HttpService for S where
+    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + 'static
+{
+}
+
 /// Serves `service` on `listener` until `draining` says otherwise: connections are spread over `shards`,
 /// the emptiest first.
-pub async fn serve<S>(
+pub async fn serve(
     listener: Listener,
-    service: S,
+    service: impl HttpService,
     options: ServeOptions,
     shards: Shards,
     draining: Draining,
-) where
-    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
-    S::Future: Send,
-{
+) {
     let spawn = |stream| shards.spawn(stream, service.clone(), options, draining.clone());
     let mut told = draining.clone();
     loop {

@@ -7,16 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::{io, thread};
 
-use axum::body::Body;
-use axum::response::Response;
-use http::Request;
-use hyper::body::Incoming;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
-use tower::Service;
 
-use super::Draining;
 use super::connection::{self, ServeOptions};
+use super::{Draining, HttpService};
 
 /// The event loops of a process. They end when the last clone is dropped.
 #[derive(Debug, Clone)]
@@ -40,11 +35,13 @@ impl Shards {
     }
 
     /// Serves a connection on the loop that has the fewest.
-    pub(super) fn spawn<S>(&self, stream: TcpStream, service: S, options: ServeOptions, draining: Draining)
-    where
-        S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
-        S::Future: Send,
-    {
+    pub(super) fn spawn(
+        &self,
+        stream: TcpStream,
+        service: impl HttpService,
+        options: ServeOptions,
+        draining: Draining,
+    ) {
         let Some(shard) = self.0.iter().min_by_key(|shard| shard.connections.load(Relaxed)) else { return };
         let open = Open::new(&shard.connections);
         let loops = self.clone(); // a loop must not end before its connections: requests in flight live there
