@@ -24,7 +24,7 @@ pub use datatype::DataType;
 pub use error::{Error, ErrorCode, Result};
 pub use request::{CorrelationId, InferRequest, InputTensor, Parameter, Parameters, Sequence};
 pub use responder::{Respond, Responder};
-pub use response::{InferResponse, OutputTensor};
+pub use response::{InferResponse, OutputTensor, Timing};
 pub use shape::Shape;
 pub use timestamp::{Timestamp, unix_ms};
 pub use validate::{ValidInput, ValidRequest, unknown_datatype};

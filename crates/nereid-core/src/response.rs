@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::{DataType, Parameters, Shape};
+use crate::{DataType, Parameters, Shape, Timestamp};
 
 /// What a model answered to one request.
 #[derive(Debug, Clone, Default)]
@@ -13,6 +13,24 @@ pub struct InferResponse {
     pub outputs: Vec<OutputTensor>,
     /// Response parameters.
     pub parameters: Parameters,
+    /// When what happened to the request.
+    pub timing: Timing,
+}
+
+/// The moments of one request inside a scheduler, in the order in which they come; equal to each other where a phase
+/// does not exist. Requests of one batch share all but the first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Timing {
+    /// It was queued.
+    pub queue_start: Timestamp,
+    /// An instance took its batch.
+    pub compute_start: Timestamp,
+    /// The inputs stood ready for the device.
+    pub inputs_ready: Timestamp,
+    /// The device was done.
+    pub compute_done: Timestamp,
+    /// The responses of the batch were made.
+    pub compute_end: Timestamp,
 }
 
 /// One output tensor; `data` as in [`crate::InputTensor`].

@@ -26,8 +26,11 @@ pub(crate) fn run(
             let rows = batch.size();
             statistics.record_success(rows, entries.iter().map(|e| (e.enqueued, e.rows())), &times);
             let answers = entries.into_iter().zip(responses);
-            let answers = answers.map(|(entry, response)| (entry.responder, Ok(response))).collect();
-            (answers, Some(times.end.ns_since(compute_start)))
+            let answers = answers.map(|(entry, response)| {
+                let timing = times.timing(entry.enqueued);
+                (entry.responder, Ok(InferResponse { timing, ..response }))
+            });
+            (answers.collect(), Some(times.end.ns_since(compute_start)))
         }
         Err(error) => {
             let end = Timestamp::now();

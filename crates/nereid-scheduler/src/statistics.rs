@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use nereid_core::{Timestamp, unix_ms};
+use nereid_core::{Timestamp, Timing, unix_ms};
 use parking_lot::Mutex;
 
 /// Why a request failed after it was accepted; the `reason` label of `nv_inference_request_failure`.
@@ -115,6 +115,14 @@ pub struct ExecutionTimes {
     pub inputs_ready: Timestamp,
     pub compute_done: Timestamp,
     pub end: Timestamp,
+}
+
+impl ExecutionTimes {
+    /// The moments of a request that was queued at `enqueued` and ran in this execution.
+    pub fn timing(&self, enqueued: Timestamp) -> Timing {
+        let Self { compute_start, inputs_ready, compute_done, end } = *self;
+        Timing { queue_start: enqueued, compute_start, inputs_ready, compute_done, compute_end: end }
+    }
 }
 
 /// Counters of one version of a model.

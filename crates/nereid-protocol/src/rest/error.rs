@@ -37,7 +37,7 @@ impl Error {
     }
 
     /// `Unable to parse 'field': reason`, as Triton words an accessor's failure.
-    pub(super) fn unable_to_parse(field: &str, reason: impl fmt::Display) -> Self {
+    pub fn unable_to_parse(field: &str, reason: impl fmt::Display) -> Self {
         Self::internal(format!("Unable to parse '{field}': {reason}"))
     }
 }

@@ -1,4 +1,5 @@
-//! The HTTP bodies of inference: KServe v2 JSON with the binary tensor extension, as Triton reads and writes it.
+//! The HTTP bodies of inference: KServe v2 JSON with the binary tensor extension, as Triton reads and writes it;
+//! and [`Json`], for the bodies of everything else.
 //!
 //! Bytes in, plain structs out, and back: [`parse_request`], [`write_response`], [`error_body`]. Nothing here knows
 //! HTTP, models or shared memory; what depends on a model's config (counts, names, shapes, sizes of binary data) is
@@ -17,6 +18,7 @@
 mod binary;
 mod datatype;
 mod decimal;
+mod document;
 mod error;
 mod grisu;
 mod inputs;
@@ -38,6 +40,7 @@ mod tests;
 
 pub use binary::header_length;
 pub use datatype::Datatype;
+pub use document::Json;
 pub use error::{Error, ErrorKind};
 pub use inputs::{Input, InputData};
 pub use outputs::{Encoding, Output};

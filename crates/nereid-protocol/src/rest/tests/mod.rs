@@ -1,5 +1,6 @@
 //! Tests of the HTTP bodies, most of them against what a real Triton answered.
 
+mod document;
 mod hostile;
 mod inputs;
 mod outputs;
