@@ -126,6 +126,25 @@ pub fn unknown_datatype(input: &str, request_id: &str, config: &ModelConfig) -> 
     }
 }
 
+/// What is wrong with an input whose data, `byte_size` bytes, is elsewhere and not read yet: everything that
+/// [`ValidRequest::new`] would say of this input alone, but for what is in the data.
+///
+/// # Errors
+/// `InvalidArg` with Triton's text.
+pub fn check_before_data(
+    input: &InputTensor,
+    byte_size: u64,
+    request_id: &str,
+    config: &ModelConfig,
+) -> Result<()> {
+    let check = Check { config, id: request_id };
+    let (_, expected) = check.input_config(&input.name)?;
+    check.batch_size(std::slice::from_ref(input))?;
+    check.datatype(input, expected)?;
+    let shape = check.model_shape(input, expected)?;
+    check.byte_size(input, check.counted(&shape), byte_size)
+}
+
 fn request_prefix(id: &str) -> String {
     format!("[request id: {}] ", if id.is_empty() { "<id_unknown>" } else { id })
 }
@@ -247,9 +266,7 @@ impl Check<'_> {
 
     fn input(&self, input: InputTensor) -> Result<ValidInput> {
         let (index, config) = self.input_config(&input.name)?;
-        if input.datatype != config.datatype {
-            return Err(self.wrong_datatype(&input.name, input.datatype.protocol_name(), config));
-        }
+        self.datatype(&input, config)?;
         let shape = self.model_shape(&input, config)?;
         self.data(&input, &shape)?;
         let mut data = input.data;
@@ -258,6 +275,13 @@ impl Check<'_> {
             data = data.iter().map(|byte| u8::from(*byte != 0)).collect();
         }
         Ok(ValidInput { index, shape, data })
+    }
+
+    fn datatype(&self, input: &InputTensor, config: &InputConfig) -> Result<()> {
+        if input.datatype == config.datatype {
+            return Ok(());
+        }
+        Err(self.wrong_datatype(&input.name, input.datatype.protocol_name(), config))
     }
 
     fn wrong_datatype(&self, input: &str, given: &str, expected: &InputConfig) -> Error {
@@ -311,28 +335,10 @@ impl Check<'_> {
     }
 
     fn data(&self, input: &InputTensor, shape: &Shape) -> Result<()> {
-        // Triton drops a batch dimension of 0 here, so that `[0,16]` expects 16 elements and is refused.
-        let dims = if self.config.batches() && shape[0] == 0 { &shape[1..] } else { &shape[..] };
-        let too_large = || {
-            self.refuse(format_args!(
-                "input '{}' for model '{}' has a shape {} whose byte size overflows",
-                input.name,
-                self.model(),
-                Dims(&input.shape)
-            ))
-        };
+        let dims = self.counted(shape);
+        self.byte_size(input, dims, input.data.len() as u64)?;
         if input.datatype == DataType::Bytes {
-            self.strings(input, shape::element_count(dims).ok_or_else(too_large)?)?;
-        } else {
-            let expected = shape::byte_size(input.datatype, dims).ok_or_else(too_large)?;
-            if input.data.len() != expected {
-                return Err(self.refuse(format_args!(
-                    "input byte size mismatch for input '{}' for model '{}'. Expected {expected}, got {}",
-                    input.name,
-                    self.model(),
-                    input.data.len()
-                )));
-            }
+            self.strings(input, shape::element_count(dims).ok_or_else(|| self.too_large(input))?)?;
         }
         if dims.len() < shape.len() {
             // Triton lets an all-empty `[0,0]` through and never answers it.
@@ -344,6 +350,37 @@ impl Check<'_> {
             )));
         }
         Ok(())
+    }
+
+    /// The dimensions that count for the size: Triton drops a batch dimension of 0, so that `[0,16]` expects 16
+    /// elements and is refused.
+    fn counted<'s>(&self, shape: &'s Shape) -> &'s [i64] {
+        if self.config.batches() && shape[0] == 0 { &shape[1..] } else { &shape[..] }
+    }
+
+    /// `size` is what elements of a fixed size come to.
+    fn byte_size(&self, input: &InputTensor, dims: &[i64], size: u64) -> Result<()> {
+        if input.datatype == DataType::Bytes {
+            return Ok(());
+        }
+        let expected = shape::byte_size(input.datatype, dims).ok_or_else(|| self.too_large(input))?;
+        if size == expected as u64 {
+            return Ok(());
+        }
+        Err(self.refuse(format_args!(
+            "input byte size mismatch for input '{}' for model '{}'. Expected {expected}, got {size}",
+            input.name,
+            self.model()
+        )))
+    }
+
+    fn too_large(&self, input: &InputTensor) -> Error {
+        self.refuse(format_args!(
+            "input '{}' for model '{}' has a shape {} whose byte size overflows",
+            input.name,
+            self.model(),
+            Dims(&input.shape)
+        ))
     }
 
     fn strings(&self, input: &InputTensor, expected: usize) -> Result<()> {

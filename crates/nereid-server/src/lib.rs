@@ -16,6 +16,7 @@ mod off_the_loop;
 pub mod run;
 pub mod serve;
 pub mod service;
+mod shared_memory;
 mod status;
 mod version;
 

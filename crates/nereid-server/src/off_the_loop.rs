@@ -2,6 +2,9 @@
 
 use nereid_core::{Error, Result};
 
+/// JSON, outputs and shared memory of more bytes than this are worked on off the event loop.
+pub(crate) const LONG_BYTES: usize = 1 << 20;
+
 /// Runs `work` off the event loop.
 ///
 /// # Errors

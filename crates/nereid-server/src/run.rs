@@ -11,7 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::{ModelControlMode, Options};
 use crate::serve::{Bound, Drain, Listener, Protocol, ServeOptions, Shards, bind, serve};
-use crate::service::Service;
+use crate::service::{Service, ServiceOptions};
 use crate::{backends, grpc, http, metrics_port};
 
 /// How a server ended.
@@ -54,7 +54,9 @@ async fn load(options: &Options, signals: &mut Signals) -> anyhow::Result<Option
     if exit_on_error && !failures.is_empty() {
         return Err(anyhow!("Internal - failed to load all models"));
     }
-    Ok(Some(Arc::new(Service::new(repository, options.server_id.clone()))))
+    let options =
+        ServiceOptions { id: options.server_id.clone(), allow_client_shm: options.allow_client_shm };
+    Ok(Some(Arc::new(Service::new(repository, options))))
 }
 
 fn repository_options(options: &Options) -> nereid_repository::Options {

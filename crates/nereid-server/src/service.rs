@@ -9,10 +9,7 @@ use nereid_scheduler::Lead;
 use tokio::sync::oneshot;
 
 use crate::off_the_loop::off_the_loop;
-
-/// The answer to whoever registers or names a shared memory region, as Triton gives it by default.
-pub(crate) const NO_CLIENT_SHM: &str =
-    "Client shared memory is disabled. Start the server with '--allow-client-shm=true' to enable.";
+use crate::shared_memory::SharedMemory;
 
 /// What the frontends serve.
 #[derive(Debug)]
@@ -20,13 +17,25 @@ pub struct Service {
     repository: Repository,
     /// Name that the server gives itself (`--id`).
     id: String,
+    shared_memory: SharedMemory,
     exiting: AtomicBool,
 }
 
+/// What a server is told about itself.
+#[derive(Debug, Clone, Default)]
+pub struct ServiceOptions {
+    /// Name that the server gives itself (`--id`).
+    pub id: String,
+    /// Clients may register shared memory (`--allow-client-shm`).
+    pub allow_client_shm: bool,
+}
+
 impl Service {
-    /// Serves the models of `repository` under the server name `id`.
-    pub fn new(repository: Repository, id: String) -> Self {
-        Self { repository, id, exiting: AtomicBool::new(false) }
+    /// Serves the models of `repository`.
+    pub fn new(repository: Repository, options: ServiceOptions) -> Self {
+        let ServiceOptions { id, allow_client_shm } = options;
+        let shared_memory = SharedMemory::new(allow_client_shm);
+        Self { repository, id, shared_memory, exiting: AtomicBool::new(false) }
     }
 
     /// The models.
@@ -37,6 +46,11 @@ impl Service {
     /// Name of the server.
     pub fn id(&self) -> &str {
         &self.id
+    }
+
+    /// The regions that clients have registered.
+    pub(crate) fn shared_memory(&self) -> &SharedMemory {
+        &self.shared_memory
     }
 
     /// From now on the server is neither live nor ready.

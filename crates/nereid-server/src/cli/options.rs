@@ -14,6 +14,8 @@ pub struct Options {
     pub server_id: String,
     /// How long in-flight inferences may take to finish after a signal, in seconds.
     pub exit_timeout_secs: u32,
+    /// `--allow-client-shm`: clients may register shared memory regions.
+    pub allow_client_shm: bool,
     pub log: LogOptions,
     pub repository: RepositoryOptions,
     pub http: HttpEndpoint,
@@ -150,6 +152,7 @@ impl Default for Options {
         Self {
             server_id: "triton".to_owned(),
             exit_timeout_secs: 30,
+            allow_client_shm: false,
             log: LogOptions::default(),
             repository: RepositoryOptions {
                 paths: Vec::new(),

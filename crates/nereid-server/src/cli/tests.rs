@@ -69,7 +69,7 @@ fn every_flag_of_triton_is_known_in_its_order() {
 #[test]
 fn defaults() {
     let o = options(&[]);
-    assert_eq!((o.server_id.as_str(), o.exit_timeout_secs), ("triton", 30));
+    assert_eq!((o.server_id.as_str(), o.exit_timeout_secs, o.allow_client_shm), ("triton", 30, false));
     assert_eq!(o.log, crate::logging::LogOptions::default());
     let r = &o.repository;
     assert_eq!(r.paths, ["/models"]);
@@ -196,7 +196,7 @@ fn warnings() {
     };
     let strict = deprecated("strict-model-config", "--disable-auto-complete-config");
     for (args, expected) in [
-        (&["--allow-client-shm=true", "--allow-client-shm=false"][..], vec![not_yet("allow-client-shm")]),
+        (&["--allow-sagemaker=true", "--allow-sagemaker=false"][..], vec![not_yet("allow-sagemaker")]),
         (&["--trace-config=rate=5", "--trace-config=triton,file=/t"], vec![not_yet("trace-config")]),
         (&["--grpc-use-ssl=false"], vec![not_yet("grpc-use-ssl")]),
         (&["--strict-model-config=true"], vec![strict.clone()]),

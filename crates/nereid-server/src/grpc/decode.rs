@@ -1,5 +1,8 @@
 //! gRPC → [`InferRequest`]. Raw contents are slices of the received message; typed contents are written
-//! out once. Mirror image of `encode.rs`; texts are Triton's (`infer_handler.cc`).
+//! out once; of tensors in shared memory only the place is found here. Mirror image of `encode.rs`; texts are
+//! Triton's (`infer_handler.cc`).
+
+use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use nereid_core::{
@@ -10,7 +13,8 @@ use nereid_protocol::inference::infer_parameter::ParameterChoice;
 use nereid_protocol::inference::model_infer_request::{InferInputTensor, InferRequestedOutputTensor};
 use nereid_protocol::inference::{InferParameter, InferTensorContents, ModelInferRequest};
 
-use crate::service::NO_CLIENT_SHM;
+use super::shared_memory::bounds;
+use crate::shared_memory::{SharedMemory, Windows};
 
 /// Longest correlation id that is a string, in bytes.
 const MAX_CORRELATION_ID: usize = 128;
@@ -22,6 +26,8 @@ const EMPTY_FINAL_RESPONSE: &str = "triton_enable_empty_final_response";
 pub(super) struct Outputs {
     /// Outputs to show as their largest classes, and how many.
     classes: Vec<(String, usize)>,
+    /// The tensors of the request that are in shared memory, if any.
+    pub(super) windows: Option<Arc<Windows>>,
 }
 
 impl Outputs {
@@ -35,7 +41,11 @@ impl Outputs {
 ///
 /// # Errors
 /// `InvalidArg` for the first field that makes no sense.
-pub(super) fn decode(message: ModelInferRequest, config: &ModelConfig) -> Result<(InferRequest, Outputs)> {
+pub(super) fn decode(
+    message: ModelInferRequest,
+    config: &ModelConfig,
+    shared_memory: &SharedMemory,
+) -> Result<(InferRequest, Outputs)> {
     let mut request = InferRequest { id: message.id, ..Default::default() };
     for (name, value) in message.parameters {
         parameter(&mut request, name, value.parameter_choice)?;
@@ -43,11 +53,22 @@ pub(super) fn decode(message: ModelInferRequest, config: &ModelConfig) -> Result
     let mut raw =
         RawContents { whole: !message.raw_input_contents.is_empty(), rest: message.raw_input_contents };
     raw.rest.reverse();
-    request.inputs =
-        message.inputs.into_iter().map(|i| input(i, &mut raw, &request.id, config)).collect::<Result<_>>()?;
-    let outputs = outputs(&message.outputs)?;
+    let mut windows = Windows::default();
+    request.inputs.reserve(message.inputs.len());
+    for tensor in message.inputs {
+        let place = bounds(&tensor.name, &tensor.parameters)?;
+        let input = match place {
+            None => input(tensor, &mut raw, &request.id, config)?,
+            Some(place) => {
+                windows.add_input(shared_memory, request.inputs.len(), place)?;
+                shared_input(tensor, &request.id, config)?
+            }
+        };
+        request.inputs.push(input);
+    }
+    let classes = classes(&message.outputs, shared_memory, &mut windows)?;
     request.outputs = message.outputs.into_iter().map(|o| o.name).collect();
-    Ok((request, outputs))
+    Ok((request, Outputs { classes, windows: windows.into_option() }))
 }
 
 /// Raw contents not yet given to an input, last first.
@@ -106,11 +127,8 @@ fn input(
     id: &str,
     config: &ModelConfig,
 ) -> Result<InputTensor> {
-    let InferInputTensor { name, datatype, shape, parameters, contents } = input;
+    let InferInputTensor { name, datatype, shape, contents, .. } = input;
     let model = &config.name;
-    if parameters.contains_key("shared_memory_region") {
-        return Err(Error::unsupported(NO_CLIENT_SHM));
-    }
     let Some(kind) = DataType::from_protocol_name(&datatype) else {
         return Err(unknown_datatype(&name, id, config));
     };
@@ -132,6 +150,21 @@ fn input(
         })?,
     };
     Ok(InputTensor { name, datatype: kind, shape: Shape::from_vec(shape), data })
+}
+
+/// An input whose data is read when the whole request is decoded.
+fn shared_input(input: InferInputTensor, id: &str, config: &ModelConfig) -> Result<InputTensor> {
+    let InferInputTensor { name, datatype, shape, contents, .. } = input;
+    if contents.is_some() {
+        return Err(Error::invalid_arg(format!(
+            "unexpected 'content' provided when using shared memory for input tensor '{name}' for model '{}'",
+            config.name
+        )));
+    }
+    let Some(datatype) = DataType::from_protocol_name(&datatype) else {
+        return Err(unknown_datatype(&name, id, config));
+    };
+    Ok(InputTensor { name, datatype, shape: Shape::from_vec(shape), data: Bytes::new() })
 }
 
 /// Writes typed contents out. The error is the end of a sentence.
@@ -193,12 +226,15 @@ fn typed(contents: &InferTensorContents, datatype: DataType) -> Result<Bytes, St
     Ok(data.freeze())
 }
 
-fn outputs(outputs: &[InferRequestedOutputTensor]) -> Result<Outputs> {
+/// Outputs to show as their classes. Those that go to shared memory are added to `windows`.
+fn classes(
+    outputs: &[InferRequestedOutputTensor],
+    shared_memory: &SharedMemory,
+    windows: &mut Windows,
+) -> Result<Vec<(String, usize)>> {
     let mut classes = Vec::new();
     for output in outputs {
-        if output.parameters.contains_key("shared_memory_region") {
-            return Err(Error::unsupported(NO_CLIENT_SHM));
-        }
+        let place = bounds(&output.name, &output.parameters)?;
         if let Some(InferParameter { parameter_choice }) = output.parameters.get("classification") {
             let Some(ParameterChoice::Int64Param(count)) = parameter_choice else {
                 return Err(Error::invalid_arg(
@@ -214,8 +250,15 @@ fn outputs(outputs: &[InferRequestedOutputTensor]) -> Result<Outputs> {
                 }
             }
         }
+        let Some(place) = place else { continue };
+        if output.parameters.contains_key("classification") {
+            return Err(Error::invalid_arg(
+                "output can't set both 'shared_memory_region' and 'classification'",
+            ));
+        }
+        windows.add_output(shared_memory, &output.name, place)?;
     }
-    Ok(Outputs { classes })
+    Ok(classes)
 }
 
 #[cfg(test)]

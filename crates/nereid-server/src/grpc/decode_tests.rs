@@ -26,7 +26,10 @@ fn with_parameter(name: &str, value: ParameterChoice) -> ModelInferRequest {
 
 #[track_caller]
 fn refused(message: ModelInferRequest, expected: &str) {
-    assert_eq!(decode(message, &identity_config(8)).unwrap_err().message(), expected);
+    assert_eq!(
+        decode(message, &identity_config(8), &SharedMemory::new(true)).unwrap_err().message(),
+        expected
+    );
 }
 
 #[test]
@@ -37,7 +40,7 @@ fn raw_contents_are_not_copied() {
         raw_input_contents: vec![raw.clone()],
         ..Default::default()
     };
-    let (request, _) = decode(message, &identity_config(8)).unwrap();
+    let (request, _) = decode(message, &identity_config(8), &SharedMemory::new(true)).unwrap();
     assert_eq!(request.inputs[0].data.as_ptr(), raw.as_ptr());
     assert_eq!(request.inputs[0].shape[..], [1, 2]);
 }
@@ -64,8 +67,12 @@ fn typed_contents_of_every_type() {
         ),
         ("FP16", c(), vec![]),
     ] {
-        let (request, _) =
-            decode(request(vec![tensor(datatype, Some(contents))], &[]), &identity_config(8)).unwrap();
+        let (request, _) = decode(
+            request(vec![tensor(datatype, Some(contents))], &[]),
+            &identity_config(8),
+            &SharedMemory::new(true),
+        )
+        .unwrap();
         assert_eq!(request.inputs[0].data, expected, "{datatype}");
     }
 }
@@ -138,9 +145,13 @@ fn parameters() {
     ] {
         refused(with_parameter(name, value), expected);
     }
-    let (request, _) = decode(with_parameter("mine", DoubleParam(0.5)), &identity_config(8)).unwrap();
+    let (request, _) =
+        decode(with_parameter("mine", DoubleParam(0.5)), &identity_config(8), &SharedMemory::new(true))
+            .unwrap();
     assert_eq!(request.parameters, [("mine".to_owned(), Parameter::Double(0.5))]);
-    let (request, _) = decode(with_parameter("priority", Uint64Param(3)), &identity_config(8)).unwrap();
+    let (request, _) =
+        decode(with_parameter("priority", Uint64Param(3)), &identity_config(8), &SharedMemory::new(true))
+            .unwrap();
     assert_eq!(request.priority, 3);
 }
 
@@ -151,7 +162,8 @@ fn classification_counts() {
         parameters: [("classification".to_owned(), InferParameter { parameter_choice: Some(value) })].into(),
     };
     let with = |value| ModelInferRequest { outputs: vec![output(value)], ..Default::default() };
-    let (_, outputs) = decode(with(ParameterChoice::Int64Param(3)), &identity_config(8)).unwrap();
+    let (_, outputs) =
+        decode(with(ParameterChoice::Int64Param(3)), &identity_config(8), &SharedMemory::new(true)).unwrap();
     assert_eq!((outputs.classes("o"), outputs.classes("p")), (Some(3), None));
     refused(
         with(ParameterChoice::Int64Param(0)),
@@ -161,4 +173,30 @@ fn classification_counts() {
         with(ParameterChoice::BoolParam(true)),
         "invalid value type for 'classification' parameter, expected int64_param",
     );
+}
+
+#[test]
+fn places_in_shared_memory() {
+    use ParameterChoice::{BoolParam, Int64Param, StringParam, Uint64Param};
+    let region = || ("shared_memory_region", StringParam("r".into()));
+    let (offset, size) = ("shared_memory_offset", "shared_memory_byte_size");
+    let for_tensor = "parameter for tensor 'INPUT0'";
+    for (parameters, expected) in [
+        (vec![("shared_memory_region", BoolParam(true))], format!("invalid value type for 'shared_memory_region' {for_tensor}, expected string_param.")),
+        (vec![(offset, Int64Param(0))], "'shared_memory_offset' can not be specified without 'shared_memory_region' parameter for tensor 'INPUT0'".into()),
+        (vec![(size, Int64Param(0))], "'shared_memory_byte_size' can not be specified without 'shared_memory_region' parameter for tensor 'INPUT0'".into()),
+        (vec![region(), (offset, Uint64Param(0))], format!("invalid value type for 'shared_memory_offset' {for_tensor}, expected int64_param.")),
+        (vec![region(), (size, StringParam("8".into()))], format!("invalid value type for 'shared_memory_byte_size' {for_tensor}, expected int64_param.")),
+        (vec![region()], "'shared_memory_byte_size' must be specified along with 'shared_memory_region' parameter for tensor 'INPUT0'".into()),
+        (vec![region(), (size, Int64Param(8))], "Unable to find shared memory region: 'r'".into()),
+    ] {
+        let parameters: std::collections::BTreeMap<_, _> = parameters
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), InferParameter { parameter_choice: Some(value) }))
+            .collect();
+        let input = InferInputTensor { parameters: parameters.clone(), ..tensor("FP32", None) };
+        refused(request(vec![input], &[]), &expected);
+        let output = InferRequestedOutputTensor { name: "INPUT0".into(), parameters };
+        refused(ModelInferRequest { outputs: vec![output], ..Default::default() }, &expected);
+    }
 }

@@ -5,6 +5,7 @@ mod decode;
 mod encode;
 mod health;
 mod infer;
+mod shared_memory;
 mod stream;
 
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use nereid_protocol::inference::*;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::serve::Draining;
-use crate::service::{NO_CLIENT_SHM, Service};
+use crate::service::Service;
 use crate::{describe, status, version};
 
 /// Largest message in both directions: as Triton, all that the wire format can say.
@@ -147,44 +148,44 @@ impl GrpcInferenceService for Grpc {
 
     async fn system_shared_memory_status(
         &self,
-        _: Request<SystemSharedMemoryStatusRequest>,
+        request: Request<SystemSharedMemoryStatusRequest>,
     ) -> Answer<SystemSharedMemoryStatusResponse> {
-        answer(Ok(SystemSharedMemoryStatusResponse::default())) // no region can be registered
+        answer(shared_memory::system_status(&self.service, request.into_inner()))
     }
 
     async fn system_shared_memory_register(
         &self,
-        _: Request<SystemSharedMemoryRegisterRequest>,
+        request: Request<SystemSharedMemoryRegisterRequest>,
     ) -> Answer<SystemSharedMemoryRegisterResponse> {
-        unsupported(NO_CLIENT_SHM)
+        answer(shared_memory::system_register(self.service.clone(), request.into_inner()).await)
     }
 
     async fn system_shared_memory_unregister(
         &self,
-        _: Request<SystemSharedMemoryUnregisterRequest>,
+        request: Request<SystemSharedMemoryUnregisterRequest>,
     ) -> Answer<SystemSharedMemoryUnregisterResponse> {
-        unsupported(NO_CLIENT_SHM)
+        answer(shared_memory::system_unregister(self.service.clone(), request.into_inner()).await)
     }
 
     async fn cuda_shared_memory_status(
         &self,
-        _: Request<CudaSharedMemoryStatusRequest>,
+        request: Request<CudaSharedMemoryStatusRequest>,
     ) -> Answer<CudaSharedMemoryStatusResponse> {
-        answer(Ok(CudaSharedMemoryStatusResponse::default())) // no region can be registered
+        answer(shared_memory::cuda_status(&self.service, request.into_inner()))
     }
 
     async fn cuda_shared_memory_register(
         &self,
-        _: Request<CudaSharedMemoryRegisterRequest>,
+        request: Request<CudaSharedMemoryRegisterRequest>,
     ) -> Answer<CudaSharedMemoryRegisterResponse> {
-        unsupported(NO_CLIENT_SHM)
+        answer(shared_memory::cuda_register(self.service.clone(), request.into_inner()).await)
     }
 
     async fn cuda_shared_memory_unregister(
         &self,
-        _: Request<CudaSharedMemoryUnregisterRequest>,
+        request: Request<CudaSharedMemoryUnregisterRequest>,
     ) -> Answer<CudaSharedMemoryUnregisterResponse> {
-        unsupported(NO_CLIENT_SHM)
+        answer(shared_memory::cuda_unregister(self.service.clone(), request.into_inner()).await)
     }
 
     async fn trace_setting(&self, _: Request<TraceSettingRequest>) -> Answer<TraceSettingResponse> {

@@ -1,4 +1,7 @@
-//! HTTP → [`InferRequest`]. Binary tensors are slices of the received body. Mirror image of `encode.rs`.
+//! HTTP → [`InferRequest`]. Binary tensors are slices of the received body; of those in shared memory only the place
+//! is found here. Mirror image of `encode.rs`.
+
+use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use nereid_core::shape::{self, Dims};
@@ -8,7 +11,7 @@ use nereid_core::{
 };
 use nereid_protocol::rest::{self, ErrorKind, InputData};
 
-use crate::service::NO_CLIENT_SHM;
+use crate::shared_memory::{Bounds, SharedMemory, Windows};
 
 /// How outputs are wanted.
 #[derive(Debug)]
@@ -17,12 +20,17 @@ pub(super) struct Outputs {
     listed: Vec<rest::Output>,
     /// For outputs that are not listed.
     default: rest::Encoding,
+    /// The tensors of the request that are in shared memory, if any.
+    pub(super) windows: Option<Arc<Windows>>,
 }
 
 impl Outputs {
-    /// How to write `output`.
-    pub(super) fn encoding(&self, output: &str) -> rest::Encoding {
-        self.find(output).map_or(self.default, |o| o.encoding)
+    /// How to write `output`; `None` when its data goes to shared memory.
+    pub(super) fn encoding(&self, output: &str) -> Option<rest::Encoding> {
+        match self.find(output) {
+            Some(listed) => listed.shared_memory.is_none().then_some(listed.encoding),
+            None => Some(self.default),
+        }
     }
 
     /// Number of classes wanted of `output`; 0 for the tensor itself.
@@ -44,15 +52,21 @@ pub(super) fn decode(
     json_length: Option<usize>,
     config: &ModelConfig,
     max_input_bytes: usize,
+    shared_memory: &SharedMemory,
 ) -> Result<(InferRequest, Outputs)> {
     let request = rest::parse_request(body, json_length, &config.name, max_input_bytes).map_err(error)?;
+    let mut windows = Windows::default();
     let mut inputs = Vec::with_capacity(request.inputs.len());
     for input in request.inputs {
+        if let InputData::SharedMemory(place) = &input.data {
+            windows.add_input(shared_memory, inputs.len(), bounds(place))?;
+        }
         inputs.push(self::input(input, &request.id, config)?);
     }
-    let no_shm = |o: &rest::Output| o.shared_memory.is_none();
-    if !request.outputs.iter().all(no_shm) {
-        return Err(no_shared_memory());
+    for output in &request.outputs {
+        if let Some(place) = &output.shared_memory {
+            windows.add_output(shared_memory, &output.name, bounds(place))?;
+        }
     }
     let decoded = InferRequest {
         id: request.id,
@@ -70,7 +84,12 @@ pub(super) fn decode(
         },
         parameters: request.parameters.into_iter().map(|(name, value)| (name, parameter(value))).collect(),
     };
-    Ok((decoded, Outputs { listed: request.outputs, default: request.default_encoding }))
+    let outputs = Outputs {
+        listed: request.outputs,
+        default: request.default_encoding,
+        windows: windows.into_option(),
+    };
+    Ok((decoded, outputs))
 }
 
 /// Decodes a raw binary request: the whole body is the one input of the model, in a shape that follows
@@ -140,20 +159,22 @@ pub(super) fn decode_raw(body: Bytes, config: &ModelConfig) -> Result<(InferRequ
     }
     let tensor = InputTensor { name: input.name.to_string(), datatype: input.datatype, shape: dims, data };
     let request = InferRequest { inputs: vec![tensor], ..Default::default() };
-    Ok((request, Outputs { listed: Vec::new(), default: rest::Encoding::Binary }))
+    Ok((request, Outputs { listed: Vec::new(), default: rest::Encoding::Binary, windows: None }))
 }
 
 fn input(input: rest::Input, id: &str, config: &ModelConfig) -> Result<InputTensor> {
-    let InputData::Bytes(data) = input.data else { return Err(no_shared_memory()) };
+    let data = match input.data {
+        InputData::Bytes(data) => data,
+        InputData::SharedMemory(_) => Bytes::new(), // read when the whole request is decoded
+    };
     let Some(datatype) = input.datatype.and_then(|d| DataType::from_number(d.number())) else {
         return Err(unknown_datatype(&input.name, id, config));
     };
     Ok(InputTensor { name: input.name, datatype, shape: Shape::from_vec(input.shape), data })
 }
 
-/// No region can exist without `--allow-client-shm`.
-fn no_shared_memory() -> Error {
-    Error::unsupported(NO_CLIENT_SHM)
+fn bounds(place: &rest::SharedMemory) -> Bounds<'_> {
+    Bounds { region: &place.region, offset: place.offset, byte_size: place.byte_size }
 }
 
 fn parameter(value: rest::Parameter) -> Parameter {

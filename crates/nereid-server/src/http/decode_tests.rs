@@ -57,34 +57,42 @@ fn raw_inputs_that_do_not_fit() {
 fn binary_inputs_are_slices_of_the_body() {
     let json = r#"{"inputs":[{"name":"INPUT0","datatype":"FP32","shape":[1,2],"parameters":{"binary_data_size":8}}]}"#;
     let body = Bytes::from([json.as_bytes(), &[0; 8]].concat());
-    let (request, outputs) = decode(&body, Some(json.len()), &identity_config(8), LIMIT).unwrap();
+    let (request, outputs) =
+        decode(&body, Some(json.len()), &identity_config(8), LIMIT, &SharedMemory::new(false)).unwrap();
     assert_eq!(request.inputs[0].data.as_ptr(), body[json.len()..].as_ptr());
-    assert_eq!(outputs.encoding("OUTPUT0"), rest::Encoding::Json);
+    assert_eq!(outputs.encoding("OUTPUT0"), Some(rest::Encoding::Json));
 }
 
 #[test]
 fn wishes_for_outputs() {
     let json = r#"{"inputs":[],"parameters":{"binary_data_output":true},"outputs":[{"name":"a","parameters":
         {"classification":3}},{"name":"b","parameters":{"binary_data":true}}]}"#;
-    let (request, outputs) = decode(&Bytes::from(json), None, &identity_config(8), LIMIT).unwrap();
+    let (request, outputs) =
+        decode(&Bytes::from(json), None, &identity_config(8), LIMIT, &SharedMemory::new(false)).unwrap();
     assert_eq!(request.outputs, ["a", "b"]);
-    assert_eq!((outputs.classes("a"), outputs.encoding("a")), (3, rest::Encoding::Json));
-    assert_eq!((outputs.classes("b"), outputs.encoding("b")), (0, rest::Encoding::Binary));
+    assert_eq!((outputs.classes("a"), outputs.encoding("a")), (3, Some(rest::Encoding::Json)));
+    assert_eq!((outputs.classes("b"), outputs.encoding("b")), (0, Some(rest::Encoding::Binary)));
 }
 
 #[test]
-fn shared_memory_needs_its_flag() {
+fn shared_memory_needs_a_region() {
     let json = r#"{"inputs":[{"name":"INPUT0","datatype":"FP32","shape":[1,2],
         "parameters":{"shared_memory_region":"r","shared_memory_byte_size":8}}]}"#;
-    let error = decode(&Bytes::from(json), None, &identity_config(8), LIMIT).unwrap_err();
-    assert!(error.message().starts_with("Client shared memory is disabled."), "{error}");
+    let error =
+        decode(&Bytes::from(json), None, &identity_config(8), LIMIT, &SharedMemory::new(false)).unwrap_err();
+    assert_eq!(error.message(), "Unable to find shared memory region: 'r'");
+    let json = r#"{"inputs":[],"outputs":[{"name":"o","parameters":{"shared_memory_region":"s"}}]}"#;
+    let error =
+        decode(&Bytes::from(json), None, &identity_config(8), LIMIT, &SharedMemory::new(false)).unwrap_err();
+    assert_eq!(error.message(), "Unable to find shared memory region: 's'");
 }
 
 #[test]
 fn unknown_types_are_refused_like_wrong_ones() {
     let json = r#"{"id":"7","inputs":[{"name":"INPUT0","datatype":"FP99","shape":[1,1],
         "parameters":{"binary_data_size":0}}]}"#;
-    let error = decode(&Bytes::from(json), None, &identity_config(8), LIMIT).unwrap_err();
+    let error =
+        decode(&Bytes::from(json), None, &identity_config(8), LIMIT, &SharedMemory::new(false)).unwrap_err();
     assert_eq!(
         error.message(),
         "[request id: 7] inference input 'INPUT0' data-type is '<invalid>', but model 'identity' expects 'FP32'"

@@ -57,7 +57,7 @@ fn view<'a>(output: &'a OutputTensor, wanted: &Outputs) -> Result<OutputView<'a>
         .into_iter()
         .find(|d| d.number() == *datatype as i32)
         .ok_or_else(|| Error::internal(format!("output '{name}' has a type that the protocol lacks")))?;
-    Ok(OutputView { name, datatype, shape, data, encoding: Some(wanted.encoding(name)) })
+    Ok(OutputView { name, datatype, shape, data, encoding: wanted.encoding(name) })
 }
 
 fn parameter(value: Parameter) -> rest::Parameter {

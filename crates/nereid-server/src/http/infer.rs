@@ -1,5 +1,7 @@
 //! `POST …/infer`: look up, read, decode, infer, encode.
 
+use std::sync::Arc;
+
 use axum::extract::{Request, State};
 use axum::response::Response;
 use bytes::Bytes;
@@ -14,12 +16,11 @@ use super::encoding::Encoding;
 use super::path::ModelPath;
 use super::reply::{self, Refused};
 use super::{Http, body};
-use crate::off_the_loop::off_the_loop;
+use crate::off_the_loop::{LONG_BYTES, off_the_loop};
+use crate::service::Service;
 
 /// Longest body, as Triton counts it.
 const MAX_BODY_BYTES: usize = i32::MAX as usize;
-/// JSON and outputs longer than this are worked on off the event loop.
-const LONG_BYTES: usize = 1 << 20;
 
 pub(super) async fn infer(
     State(http): State<Http>,
@@ -35,9 +36,15 @@ pub(super) async fn infer(
     let body = body::read(body, most).await.map_err(Refused::Text)?;
     let body = decompress(encoding, body, limit).await.map_err(Refused::Text)?;
     let json_length = json_length(&parts.headers, &body).map_err(Refused::Text)?;
-    let (request, outputs) = decode(body, json_length, &model, limit).await?;
+    let (mut request, outputs) = decode(body, json_length, &model, limit, &http.service).await?;
+    if let Some(windows) = &outputs.windows {
+        request = windows.read(request, &model.config).await?;
+    }
     let id = request.id.clone();
-    let response = http.service.infer(&model, request).await?;
+    let mut response = http.service.infer(&model, request).await?;
+    if let Some(windows) = &outputs.windows {
+        response = windows.write(response).await.map_err(Refused::Text)?;
+    }
     let encoding = Encoding::of_response(&parts.headers);
     if response.outputs.iter().map(|o| o.data.len()).sum::<usize>() <= LONG_BYTES {
         return encode::encode(response, &id, &model, &outputs, encoding).map_err(Refused::Text);
@@ -84,8 +91,9 @@ fn json_length(headers: &HeaderMap, body: &Bytes) -> Result<Option<usize>> {
 async fn decode(
     body: Bytes,
     json_length: Option<usize>,
-    model: &std::sync::Arc<ModelVersion>,
+    model: &Arc<ModelVersion>,
     limit: usize,
+    service: &Arc<Service>,
 ) -> Result<(InferRequest, Outputs)> {
     if json_length == Some(0) {
         if body.len() > limit {
@@ -98,8 +106,8 @@ async fn decode(
         return decode::decode_raw(body, &model.config);
     }
     if json_length.unwrap_or(body.len()) <= LONG_BYTES {
-        return decode::decode(&body, json_length, &model.config, limit);
+        return decode::decode(&body, json_length, &model.config, limit, service.shared_memory());
     }
-    let config = model.config.clone();
-    off_the_loop(move || decode::decode(&body, json_length, &config, limit)).await
+    let (config, service) = (model.config.clone(), service.clone());
+    off_the_loop(move || decode::decode(&body, json_length, &config, limit, service.shared_memory())).await
 }

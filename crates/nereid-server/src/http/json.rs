@@ -1,6 +1,7 @@
 //! Descriptions as JSON: the members, their order and when they are left out are Triton's.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use axum::response::Response;
 use nereid_core::Error;
@@ -11,6 +12,7 @@ use nereid_protocol::inference::{
 use serde::Serialize;
 
 use super::reply::{self, Refused};
+use crate::shared_memory::{Place, Region};
 
 type Answer = Result<Response, Refused>;
 
@@ -73,6 +75,28 @@ pub(super) fn index(index: &RepositoryIndexResponse) -> Answer {
         version: &model.version,
         state: &model.state,
         reason: &model.reason,
+    });
+    write(&entries.collect::<Vec<_>>())
+}
+
+pub(super) fn regions(regions: &[Arc<Region>]) -> Answer {
+    #[derive(Serialize)]
+    struct Entry<'a> {
+        name: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        key: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        offset: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        device_id: Option<u64>,
+        byte_size: u64,
+    }
+    let entries = regions.iter().map(|region| {
+        let (key, offset, device_id) = match &region.place {
+            Place::System { key, offset } => (Some(key.as_str()), Some(*offset), None),
+            Place::Cuda { device_id } => (None, None, Some(*device_id)),
+        };
+        Entry { name: &region.name, key, offset, device_id, byte_size: region.byte_size }
     });
     write(&entries.collect::<Vec<_>>())
 }

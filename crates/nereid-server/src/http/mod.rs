@@ -66,8 +66,8 @@ pub fn router(service: Arc<Service>, limits: Limits) -> Router {
         for region in ["", "/region/{region}"] {
             router = router
                 .route(&format!("{path}{region}/status"), on_get(shared_memory::status, Json))
-                .route(&format!("{path}{region}/register"), on_post(shared_memory::refuse, Json))
-                .route(&format!("{path}{region}/unregister"), on_post(shared_memory::refuse, Json));
+                .route(&format!("{path}{region}/register"), on_post(shared_memory::register, Json))
+                .route(&format!("{path}{region}/unregister"), on_post(shared_memory::unregister, Json));
         }
     }
     router.fallback(reply::not_found).with_state(Http { service, limits })

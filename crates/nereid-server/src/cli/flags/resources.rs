@@ -3,7 +3,7 @@
 use super::super::options::BackendSettings;
 use super::super::value::{self, Result};
 use super::Value::{Boolean, Form, Integer, Number, Text};
-use super::{Draft, Flag, is, not_yet, ready};
+use super::{Draft, Flag, is, not_yet, put, ready};
 
 pub(super) const BACKEND: &[Flag] = &[
     ready(
@@ -104,11 +104,11 @@ pub(super) const MEMORY_DEVICE: &[Flag] = &[
     ),
 ];
 
-pub(super) const SHARED_MEMORY: &[Flag] = &[not_yet(
+pub(super) const SHARED_MEMORY: &[Flag] = &[ready(
     "allow-client-shm",
     Boolean,
     "false",
-    is::boolean,
+    |d, v| put(&mut d.options.allow_client_shm, value::boolean(v)),
     "Let clients register shared memory regions, of the host and of GPUs, for inputs and outputs.",
 )];
 

@@ -1,0 +1,71 @@
+//! Client shared memory: regions that clients register, and the tensors of their requests that lie in them.
+//!
+//! A region is read into a buffer before a request runs and written after it, one copy each way: a client that
+//! changes the memory meanwhile disturbs nobody, and one that takes it away gets an error. No wire here; who may
+//! register is [`SharedMemory`]'s to say.
+
+mod cuda;
+mod names;
+mod regions;
+mod system;
+mod windows;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use nereid_core::Result;
+
+pub(crate) use cuda::HANDLE_BYTES;
+pub(crate) use regions::SharedMemory;
+pub(crate) use windows::{Bounds, Windows};
+
+/// Where a region is; each kind has endpoints of its own, the names are common.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    System,
+    Cuda,
+}
+
+/// A registered region.
+#[derive(Debug)]
+pub(crate) struct Region {
+    pub(crate) name: Arc<str>,
+    pub(crate) byte_size: u64,
+    pub(crate) place: Place,
+    memory: Box<dyn Memory>,
+}
+
+/// What the client said when it registered a region.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// The name of the object, and the bytes in it before the region.
+    System { key: String, offset: u64 },
+    /// The number of the GPU.
+    Cuda { device_id: u64 },
+}
+
+impl Place {
+    pub(crate) fn kind(&self) -> Kind {
+        match self {
+            Self::System { .. } => Kind::System,
+            Self::Cuda { .. } => Kind::Cuda,
+        }
+    }
+}
+
+/// The memory of a region. Callers stay within the region's size; what the owner did to the memory since is for
+/// `read` and `write` to find out.
+trait Memory: Debug + Send + Sync {
+    /// Copies `byte_size` bytes out, from byte `at` of the region.
+    fn read(&self, at: u64, byte_size: u64) -> Result<Bytes>;
+
+    /// Copies `data` in, to byte `at` of the region.
+    fn write(&self, at: u64, data: &[u8]) -> Result<()>;
+
+    /// Copying may wait for a device, hence is not for an event loop.
+    fn waits(&self) -> bool;
+}

@@ -1,0 +1,163 @@
+//! The tensors of one request that are in shared memory: inputs to read before it runs, outputs to write after.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use nereid_core::{Error, InferRequest, InferResponse, ModelConfig, OutputTensor, Result, check_before_data};
+
+use super::SharedMemory;
+use super::regions::Lease;
+use crate::off_the_loop::{LONG_BYTES, off_the_loop};
+
+/// The windows of a request on the regions that its tensors are in. The regions stay registered as long.
+#[derive(Debug, Default)]
+pub(crate) struct Windows {
+    /// By the index of the input.
+    inputs: Vec<(usize, Window)>,
+    /// By the name of the output.
+    outputs: Vec<(String, Window)>,
+}
+
+/// Some bytes of a region, which has them.
+#[derive(Debug)]
+struct Window {
+    lease: Lease,
+    offset: u64,
+    byte_size: u64,
+}
+
+/// Which bytes of which region.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds<'a> {
+    pub(crate) region: &'a str,
+    pub(crate) offset: u64,
+    pub(crate) byte_size: u64,
+}
+
+impl Windows {
+    /// The input at `index` of the request is at `bounds`.
+    ///
+    /// # Errors
+    /// `NotFound` without such a region, `InvalidArg` when the bytes are not all in it.
+    pub(crate) fn add_input(
+        &mut self,
+        memory: &SharedMemory,
+        index: usize,
+        bounds: Bounds<'_>,
+    ) -> Result<()> {
+        self.inputs.push((index, Window::open(memory, bounds)?));
+        Ok(())
+    }
+
+    /// The output `name` goes to `bounds`.
+    ///
+    /// # Errors
+    /// As for an input.
+    pub(crate) fn add_output(&mut self, memory: &SharedMemory, name: &str, bounds: Bounds<'_>) -> Result<()> {
+        self.outputs.push((name.to_owned(), Window::open(memory, bounds)?));
+        Ok(())
+    }
+
+    /// Itself, unless there is nothing in shared memory.
+    pub(crate) fn into_option(self) -> Option<Arc<Self>> {
+        (!self.inputs.is_empty() || !self.outputs.is_empty()).then(|| Arc::new(self))
+    }
+
+    /// Reads the inputs that are in shared memory into `request`, which is for the model of `config`.
+    ///
+    /// # Errors
+    /// `InvalidArg` when the input does not fit the model, or the owner has made the memory shorter; `Unavailable`
+    /// when there is no memory for a copy.
+    pub(crate) async fn read(
+        self: &Arc<Self>,
+        request: InferRequest,
+        config: &Arc<ModelConfig>,
+    ) -> Result<InferRequest> {
+        let windows = self.inputs.iter().map(|(_, window)| (window, window.byte_size));
+        if !takes_long(windows) {
+            return self.read_now(request, config);
+        }
+        let (windows, config) = (self.clone(), config.clone());
+        off_the_loop(move || windows.read_now(request, &config)).await
+    }
+
+    /// Writes the outputs that go to shared memory, and leaves `response` without their data.
+    ///
+    /// # Errors
+    /// Internal when an output is larger than the place that the request names, with Triton's text; `InvalidArg`
+    /// when the owner has made the memory shorter.
+    pub(crate) async fn write(self: &Arc<Self>, response: InferResponse) -> Result<InferResponse> {
+        let windows = response.outputs.iter().filter_map(|output| {
+            let window = self.output(output)?;
+            Some((window, output.data.len() as u64))
+        });
+        if !takes_long(windows) {
+            return self.write_now(response);
+        }
+        let windows = self.clone();
+        off_the_loop(move || windows.write_now(response)).await
+    }
+
+    /// A small request can name much memory: nothing is read that the model would not take.
+    fn read_now(&self, mut request: InferRequest, config: &ModelConfig) -> Result<InferRequest> {
+        if request.inputs.len() > config.inputs.len() {
+            return Ok(request); // to be refused for that, whatever is in them
+        }
+        for (index, window) in &self.inputs {
+            check_before_data(&request.inputs[*index], window.byte_size, &request.id, config)?;
+        }
+        for (index, window) in &self.inputs {
+            request.inputs[*index].data = window.read()?;
+        }
+        Ok(request)
+    }
+
+    fn write_now(&self, mut response: InferResponse) -> Result<InferResponse> {
+        for output in &response.outputs {
+            let (size, place) =
+                (output.data.len() as u64, self.output(output).map(|window| window.byte_size));
+            if let Some(place) = place.filter(|place| size > *place) {
+                return Err(Error::internal(format!(
+                    "shared memory size specified with the request for output '{}' ({place} bytes) should be at least \
+                     {size} bytes to hold the results",
+                    output.name
+                )));
+            }
+        }
+        for output in &mut response.outputs {
+            if let Some(window) = self.output(output) {
+                window.write(&std::mem::take(&mut output.data))?;
+            }
+        }
+        Ok(response)
+    }
+
+    fn output(&self, output: &OutputTensor) -> Option<&Window> {
+        self.outputs.iter().find(|(name, _)| **name == *output.name).map(|(_, window)| window)
+    }
+}
+
+impl Window {
+    fn open(memory: &SharedMemory, bounds: Bounds<'_>) -> Result<Self> {
+        let Bounds { region, offset, byte_size } = bounds;
+        Ok(Self { lease: memory.lease(region, offset, byte_size)?, offset, byte_size })
+    }
+
+    fn read(&self) -> Result<Bytes> {
+        self.lease.region.memory.read(self.offset, self.byte_size)
+    }
+
+    fn write(&self, data: &[u8]) -> Result<()> {
+        self.lease.region.memory.write(self.offset, data)
+    }
+}
+
+/// Whether copying so many bytes through these windows is too long for an event loop.
+fn takes_long<'w>(mut copies: impl Iterator<Item = (&'w Window, u64)>) -> bool {
+    let mut left = LONG_BYTES as u64;
+    copies.any(|(window, bytes)| {
+        let long = window.lease.region.memory.waits() || bytes > left;
+        left = left.saturating_sub(bytes);
+        long
+    })
+}
