@@ -18,6 +18,8 @@ pub mod serve;
 pub mod service;
 mod shared_memory;
 mod status;
+pub mod trace;
+mod verbose;
 mod version;
 
 pub use describe::TRITON_VERSION;

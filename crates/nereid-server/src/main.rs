@@ -23,10 +23,13 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    if let Err(e) = logging::init(&options.log) {
-        eprintln!("error: {e}");
-        return ExitCode::FAILURE;
-    }
+    let log = match logging::init(&options.log) {
+        Ok(log) => log,
+        Err(e) => {
+            eprintln!("error: {e}");
+            return ExitCode::FAILURE;
+        }
+    };
     tracing::info!("nereid {}, compatible with Triton {TRITON_VERSION}", env!("CARGO_PKG_VERSION"));
     for warning in warnings {
         tracing::warn!("{warning}");
@@ -38,7 +41,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let ended = runtime.block_on(run(*options));
+    let ended = runtime.block_on(run(*options, log));
     runtime.shutdown_background(); // a load that a signal interrupted must not hold the process
     match ended {
         Ok(Ended::Clean) => ExitCode::SUCCESS,

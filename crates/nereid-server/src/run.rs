@@ -10,9 +10,14 @@ use nereid_repository::{ControlMode, Repository};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::{ModelControlMode, Options};
+use crate::logging::LogControl;
 use crate::serve::{Bound, Drain, Listener, Protocol, ServeOptions, Shards, bind, serve};
 use crate::service::{Service, ServiceOptions};
+use crate::trace::Tracer;
 use crate::{backends, grpc, http, metrics_port};
+
+/// How long traces that are still to be written may take at the end.
+const LAST_TRACES: Duration = Duration::from_secs(5);
 
 /// How a server ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,15 +28,17 @@ pub enum Ended {
     TimedOut,
 }
 
-/// Runs a server until SIGINT or SIGTERM.
+/// Runs a server until SIGINT or SIGTERM. Clients see and change `log`.
 ///
 /// # Errors
 /// A port cannot be taken, the repository cannot be read, or a model fails to load and
 /// `--exit-on-error` says that this ends the server.
-pub async fn run(options: Options) -> anyhow::Result<Ended> {
+pub async fn run(options: Options, log: LogControl) -> anyhow::Result<Ended> {
     let ports = Ports::take(&options)?;
     let mut signals = Signals::listen()?;
+    let tracer = Tracer::start(options.trace.clone()).context("cannot start to write traces")?;
     let Some(service) = load(&options, &mut signals).await? else { return Ok(Ended::Clean) };
+    let service = Arc::new(service.with_log_and_traces(log, tracer));
     let drain = Drain::new();
     ports.serve(&options, &service, &drain)?;
     signals.any().await;
@@ -39,7 +46,7 @@ pub async fn run(options: Options) -> anyhow::Result<Ended> {
 }
 
 /// Opens the repository on a thread of its own; `None` when a signal came first.
-async fn load(options: &Options, signals: &mut Signals) -> anyhow::Result<Option<Arc<Service>>> {
+async fn load(options: &Options, signals: &mut Signals) -> anyhow::Result<Option<Service>> {
     let (settings, backends) = (repository_options(options), backends::all(options)?);
     let exit_on_error = options.repository.exit_on_error;
     let opening = tokio::task::spawn_blocking(move || Repository::open(settings, backends));
@@ -56,7 +63,7 @@ async fn load(options: &Options, signals: &mut Signals) -> anyhow::Result<Option
     }
     let options =
         ServiceOptions { id: options.server_id.clone(), allow_client_shm: options.allow_client_shm };
-    Ok(Some(Arc::new(Service::new(repository, options))))
+    Ok(Some(Service::new(repository, options)))
 }
 
 fn repository_options(options: &Options) -> nereid_repository::Options {
@@ -149,7 +156,12 @@ async fn shut_down(service: Arc<Service>, drain: Drain, timeout: Duration) -> En
     let start = nereid_core::Timestamp::now();
     let drained = drain.drain(timeout).await;
     let rest = timeout.saturating_sub(nereid_core::Timestamp::now().since(start));
-    let left = tokio::task::spawn_blocking(move || service.repository().shutdown(rest)).await;
+    let left = tokio::task::spawn_blocking(move || {
+        let left = service.repository().shutdown(rest);
+        service.tracer().finish(LAST_TRACES);
+        left
+    })
+    .await;
     if drained && matches!(left, Ok(0)) {
         tracing::info!("All models are stopped");
         return Ended::Clean;

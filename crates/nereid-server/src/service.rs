@@ -8,8 +8,11 @@ use nereid_repository::{ModelVersion, Repository};
 use nereid_scheduler::Lead;
 use tokio::sync::oneshot;
 
+use crate::logging::LogControl;
 use crate::off_the_loop::off_the_loop;
 use crate::shared_memory::SharedMemory;
+use crate::trace::{Trace, Tracer};
+use crate::verbose::Verbose;
 
 /// What the frontends serve.
 #[derive(Debug)]
@@ -19,6 +22,8 @@ pub struct Service {
     id: String,
     shared_memory: SharedMemory,
     exiting: AtomicBool,
+    log: LogControl,
+    tracer: Tracer,
 }
 
 /// What a server is told about itself.
@@ -35,7 +40,24 @@ impl Service {
     pub fn new(repository: Repository, options: ServiceOptions) -> Self {
         let ServiceOptions { id, allow_client_shm } = options;
         let shared_memory = SharedMemory::new(allow_client_shm);
-        Self { repository, id, shared_memory, exiting: AtomicBool::new(false) }
+        let (log, tracer) = (LogControl::detached(), Tracer::default());
+        Self { repository, id, shared_memory, exiting: AtomicBool::new(false), log, tracer }
+    }
+
+    /// With the log that clients see and change, and with traces of requests.
+    #[must_use]
+    pub fn with_log_and_traces(self, log: LogControl, tracer: Tracer) -> Self {
+        Self { log, tracer, ..self }
+    }
+
+    /// The log.
+    pub fn log(&self) -> &LogControl {
+        &self.log
+    }
+
+    /// The traces.
+    pub fn tracer(&self) -> &Tracer {
+        &self.tracer
     }
 
     /// The models.
@@ -102,7 +124,34 @@ impl Service {
     /// # Errors
     /// The request does not fit the model, the queue refuses it, or the model fails.
     pub async fn infer(&self, model: &ModelVersion, request: InferRequest) -> Result<InferResponse> {
+        self.infer_traced(model, request, &mut Trace::default()).await
+    }
+
+    /// As [`Self::infer`], and tells `trace` what happens.
+    ///
+    /// # Errors
+    /// Those of [`Self::infer`].
+    pub async fn infer_traced(
+        &self,
+        model: &ModelVersion,
+        request: InferRequest,
+        trace: &mut Trace,
+    ) -> Result<InferResponse> {
+        let verbose = Verbose::of(model, &request);
+        let answer = self.run(model, request, trace).await;
+        trace.ended(&answer);
+        verbose.answered(&answer);
+        answer
+    }
+
+    async fn run(
+        &self,
+        model: &ModelVersion,
+        request: InferRequest,
+        trace: &mut Trace,
+    ) -> Result<InferResponse> {
         let request = ValidRequest::new(request, &model.config)?;
+        trace.started(model, &request);
         let (sender, receiver) = oneshot::channel();
         if let Some(lead) = model.scheduler().enqueue(request, Responder::new(Waiting(sender))) {
             // Not part of this future: the batch is not the caller's alone to cancel.

@@ -8,6 +8,7 @@ mod flags;
 mod help;
 mod options;
 mod parse;
+mod trace;
 mod value;
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::thread;
 
 use crate::logging::LogOptions;
 use crate::metrics::MetricsOptions;
+use crate::trace::TraceOptions;
 
 /// Options of the whole server.
 #[derive(Debug, Clone)]
@@ -17,6 +18,7 @@ pub struct Options {
     /// `--allow-client-shm`: clients may register shared memory regions.
     pub allow_client_shm: bool,
     pub log: LogOptions,
+    pub trace: TraceOptions,
     pub repository: RepositoryOptions,
     pub http: HttpEndpoint,
     pub grpc: GrpcEndpoint,
@@ -154,6 +156,7 @@ impl Default for Options {
             exit_timeout_secs: 30,
             allow_client_shm: false,
             log: LogOptions::default(),
+            trace: TraceOptions::default(),
             repository: RepositoryOptions {
                 paths: Vec::new(),
                 exit_on_error: true,

@@ -2,6 +2,7 @@
 //! `--flag value`, unambiguous abbreviations); the table then applies each flag in the order given.
 
 use std::ffi::OsString;
+use std::mem;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Command};
@@ -43,6 +44,13 @@ fn finish(mut draft: Draft) -> Parsed {
              one or the other."
                 .to_owned(),
         );
+    }
+    match mem::take(&mut draft.trace).finish() {
+        Ok((trace, warnings)) => {
+            draft.options.trace = trace;
+            warnings.into_iter().for_each(|warning| draft.warn(warning));
+        }
+        Err(message) => return wrong(message),
     }
     let options = &mut draft.options;
     let repository = &mut options.repository;

@@ -35,7 +35,7 @@ fn parse_all(args: &[&str]) -> Parsed {
 
 /// Options and warnings of a command line, with a repository added to it.
 #[track_caller]
-fn run(args: &[&str]) -> (Options, Vec<String>) {
+pub(super) fn run(args: &[&str]) -> (Options, Vec<String>) {
     match parse_all(&[args, &["--model-repository=/models"]].concat()) {
         Parsed::Run(options, warnings) => (*options, warnings),
         other => panic!("{args:?}: {other:?}"),
@@ -43,14 +43,14 @@ fn run(args: &[&str]) -> (Options, Vec<String>) {
 }
 
 #[track_caller]
-fn options(args: &[&str]) -> Options {
+pub(super) fn options(args: &[&str]) -> Options {
     let (options, warnings) = run(args);
     assert_eq!(warnings, [""; 0], "{args:?}");
     options
 }
 
 #[track_caller]
-fn refused(args: &[&str], expected: &str) {
+pub(super) fn refused(args: &[&str], expected: &str) {
     match parse_all(&[args, &["--model-repository=/models"]].concat()) {
         Parsed::Error { usage, message } => {
             assert_eq!(message, expected, "{args:?}");
@@ -197,7 +197,26 @@ fn warnings() {
     let strict = deprecated("strict-model-config", "--disable-auto-complete-config");
     for (args, expected) in [
         (&["--allow-sagemaker=true", "--allow-sagemaker=false"][..], vec![not_yet("allow-sagemaker")]),
-        (&["--trace-config=rate=5", "--trace-config=triton,file=/t"], vec![not_yet("trace-config")]),
+        (&["--trace-config=rate=5", "--trace-config=triton,file=/t"], vec![]),
+        (
+            &["--trace-config=mode=opentelemetry", "--trace-config=opentelemetry,url=http://x"],
+            vec!["'--trace-config mode=opentelemetry' is not supported yet: nothing is traced.".to_owned()],
+        ),
+        (
+            &["--trace-config=speed=5"],
+            vec!["'--trace-config speed' is not supported and has no effect.".to_owned()],
+        ),
+        (
+            &["--trace-config=rate=5", "--trace-rate=6", "--trace-file=f", "--trace-config=triton,file=g"],
+            vec![
+                deprecated("trace-rate", "--trace-config rate=<rate>"),
+                deprecated("trace-file", "--trace-config triton,file=<path>"),
+                "Overriding deprecated '--trace-rate' in favor of provided rate value in --trace-config!"
+                    .to_owned(),
+                "Overriding deprecated '--trace-file' in favor of provided file in --trace-config!"
+                    .to_owned(),
+            ],
+        ),
         (&["--grpc-use-ssl=false"], vec![not_yet("grpc-use-ssl")]),
         (&["--strict-model-config=true"], vec![strict.clone()]),
         (
@@ -209,10 +228,7 @@ fn warnings() {
                     .to_owned(),
             ],
         ),
-        (
-            &["--trace-count", "-1"],
-            vec![deprecated("trace-count", "--trace-config count=<count>"), not_yet("trace-count")],
-        ),
+        (&["--trace-count", "-1"], vec![deprecated("trace-count", "--trace-config count=<count>")]),
         (
             &["--model-control-mode=poll"],
             vec![
@@ -359,8 +375,8 @@ fn bad_values() {
             "--trace-config=zipkin,a=b",
             "invalid value for trace mode option: zipkin. Available options are \"triton\" and \"opentelemetry\"",
         ),
-        ("--trace-config=level=loud", "invalid value for trace level option: loud"),
-        ("--trace-config=rate=often", "Invalid option value. Got often"),
+        ("--trace-level=loud", "invalid value for trace level option: loud"),
+        ("--trace-rate=often", "Invalid option value. Got often"),
         ("--allow-sagemaker=2", "invalid value for bool option: 2"),
     ] {
         let (name, _) = argument.split_once('=').unwrap();

@@ -5,8 +5,10 @@ mod decode;
 mod encode;
 mod health;
 mod infer;
+mod log_settings;
 mod shared_memory;
 mod stream;
+mod trace_setting;
 
 use std::sync::Arc;
 
@@ -188,11 +190,11 @@ impl GrpcInferenceService for Grpc {
         answer(shared_memory::cuda_unregister(self.service.clone(), request.into_inner()).await)
     }
 
-    async fn trace_setting(&self, _: Request<TraceSettingRequest>) -> Answer<TraceSettingResponse> {
-        unsupported("the server does not support tracing yet")
+    async fn trace_setting(&self, request: Request<TraceSettingRequest>) -> Answer<TraceSettingResponse> {
+        answer(trace_setting::answer(&self.service, request.into_inner()))
     }
 
-    async fn log_settings(&self, _: Request<LogSettingsRequest>) -> Answer<LogSettingsResponse> {
-        unsupported("the server does not support changing log settings yet")
+    async fn log_settings(&self, request: Request<LogSettingsRequest>) -> Answer<LogSettingsResponse> {
+        answer(log_settings::answer(&self.service, &request.into_inner()))
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::{HeaderMap, header};
 use nereid_core::{Error, InferRequest, Result};
@@ -15,25 +15,36 @@ use super::encode::{self, HEADER_LENGTH};
 use super::encoding::Encoding;
 use super::path::ModelPath;
 use super::reply::{self, Refused};
-use super::{Http, body};
+use super::{Http, body, traced};
 use crate::off_the_loop::{LONG_BYTES, off_the_loop};
 use crate::service::Service;
+use crate::trace::{Event, Trace};
 
 /// Longest body, as Triton counts it.
 const MAX_BODY_BYTES: usize = i32::MAX as usize;
 
-pub(super) async fn infer(
-    State(http): State<Http>,
+pub(super) async fn infer(State(http): State<Http>, path: ModelPath, request: Request) -> Response {
+    let mut trace = Trace::default();
+    let answer = answer(http, path, request, &mut trace).await;
+    traced::until_sent(answer.into_response(), trace)
+}
+
+async fn answer(
+    http: Http,
     path: ModelPath,
     request: Request,
+    trace: &mut Trace,
 ) -> Result<Response, Refused> {
+    let received = http.service.tracer().now();
     let (parts, body) = request.into_parts();
     let model = path.version().and_then(|v| http.service.model(&path.name, v)).map_err(Refused::Text)?;
+    *trace = http.service.tracer().sample(&path.name, received, &[Event::HttpRecvStart]);
     let Some(encoding) = Encoding::of_request(&parts.headers) else { return Ok(reply::unknown_encoding()) };
     check_content_length(&parts.headers).map_err(Refused::Text)?;
     let limit = http.limits.max_input_bytes;
     let most = if encoding == Encoding::Identity { MAX_BODY_BYTES } else { limit };
     let body = body::read(body, most).await.map_err(Refused::Text)?;
+    trace.mark(Event::HttpRecvEnd);
     let body = decompress(encoding, body, limit).await.map_err(Refused::Text)?;
     let json_length = json_length(&parts.headers, &body).map_err(Refused::Text)?;
     let (mut request, outputs) = decode(body, json_length, &model, limit, &http.service).await?;
@@ -41,17 +52,18 @@ pub(super) async fn infer(
         request = windows.read(request, &model.config).await?;
     }
     let id = request.id.clone();
-    let mut response = http.service.infer(&model, request).await?;
+    let mut response = http.service.infer_traced(&model, request, trace).await?;
     if let Some(windows) = &outputs.windows {
         response = windows.write(response).await.map_err(Refused::Text)?;
     }
     let encoding = Encoding::of_response(&parts.headers);
-    if response.outputs.iter().map(|o| o.data.len()).sum::<usize>() <= LONG_BYTES {
-        return encode::encode(response, &id, &model, &outputs, encoding).map_err(Refused::Text);
-    }
-    off_the_loop(move || encode::encode(response, &id, &model, &outputs, encoding))
-        .await
-        .map_err(Refused::Text)
+    let response = if response.outputs.iter().map(|o| o.data.len()).sum::<usize>() <= LONG_BYTES {
+        encode::encode(response, &id, &model, &outputs, encoding)
+    } else {
+        off_the_loop(move || encode::encode(response, &id, &model, &outputs, encoding)).await
+    };
+    trace.mark(Event::InferResponseComplete);
+    response.map_err(Refused::Text)
 }
 
 /// A small body may become a large one, hence only an uncompressed one stays on the event loop.

@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::reply::{self, Refused};
 use crate::shared_memory::{Place, Region};
 
-type Answer = Result<Response, Refused>;
+pub(super) type Answer = Result<Response, Refused>;
 
 pub(super) fn server(metadata: &ServerMetadataResponse) -> Answer {
     #[derive(Serialize)]
@@ -101,7 +101,7 @@ pub(super) fn regions(regions: &[Arc<Region>]) -> Answer {
     write(&entries.collect::<Vec<_>>())
 }
 
-fn write(value: &impl Serialize) -> Answer {
+pub(super) fn write(value: &impl Serialize) -> Answer {
     match serde_json::to_vec(value) {
         Ok(body) => Ok(reply::json(body)),
         Err(e) => Err(Refused::Json(Error::internal(format!("failed to write JSON: {e}")))),

@@ -10,11 +10,15 @@ mod encoding;
 mod health;
 mod infer;
 mod json;
+mod logging;
 mod models;
 mod path;
 pub(crate) mod reply;
 mod repository;
+mod settings;
 mod shared_memory;
+mod trace_setting;
+mod traced;
 
 use std::sync::Arc;
 
@@ -47,6 +51,12 @@ pub fn router(service: Arc<Service>, limits: Limits) -> Router {
         .route("/v2/health/live", on_get(health::live, Text))
         .route("/v2/health/ready", on_get(health::ready, Text))
         .route("/v2/models/stats", on_get(models::all_statistics, Json))
+        .route("/v2/logging", on_get_or_post(logging::get, logging::set))
+        .route("/v2/trace/setting", on_get_or_post(trace_setting::get, trace_setting::set))
+        .route(
+            "/v2/models/{model}/trace/setting",
+            on_get_or_post(trace_setting::get_of_model, trace_setting::set_of_model),
+        )
         .route("/v2/repository/index", on_post(repository::index, Json))
         .route("/v2/repository/{repository}/index", on_post(repository::index, Json))
         .route("/v2/repository/models/{model}/load", on_post(repository::load, Json))
@@ -96,6 +106,14 @@ fn on_get<T: 'static>(handler: impl Handler<T, Http>, refusal: Refusal) -> Metho
         Refusal::Json => get.head(reply::method_not_allowed_json),
         Refusal::Text => get.head(reply::method_not_allowed_text),
     })
+}
+
+/// A route for both, whose refusals are labelled as JSON.
+fn on_get_or_post<T: 'static, U: 'static>(
+    read: impl Handler<T, Http>,
+    change: impl Handler<U, Http>,
+) -> MethodRouter<Http> {
+    Refusal::Json.of(get(read).post(change).head(reply::method_not_allowed_json))
 }
 
 /// A route for POST.

@@ -9,11 +9,8 @@ use nereid_core::{Error, Result};
 use nereid_protocol::rest::Json;
 
 use super::reply::{self, Refused};
-use super::{Http, body, decode, json};
+use super::{Http, json, settings};
 use crate::shared_memory::{HANDLE_BYTES, Kind};
-
-/// Bytes of a body that describes a region.
-const MAX_BODY_BYTES: usize = 1 << 20;
 
 pub(super) async fn status(State(http): State<Http>, path: RegionPath) -> Result<Response, Refused> {
     json::regions(&http.service.shared_memory().status(path.kind, &path.region)?)
@@ -29,8 +26,7 @@ pub(super) async fn register(
     if region.is_empty() {
         return Err(nameless(kind).into());
     }
-    let body = body::read(request.into_body(), MAX_BODY_BYTES).await?;
-    let body = Json::parse(&body).map_err(decode::error)?;
+    let body = settings::read(request).await?;
     match kind {
         Kind::System => {
             let System { key, offset, byte_size } = System::read(&body)?;

@@ -18,6 +18,17 @@ pub struct LogControl {
     shared: Arc<Shared>,
 }
 
+/// What may change while the server runs; `None` stays as it is. The file is not among it: a client must never choose
+/// where the server writes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LogChange {
+    pub info: Option<bool>,
+    pub warning: Option<bool>,
+    pub error: Option<bool>,
+    pub verbose: Option<u32>,
+    pub format: Option<LogFormat>,
+}
+
 #[derive(Debug)]
 struct Shared {
     /// All settings but the file in one word (see [`pack`]), so that a change is seen whole.
@@ -38,6 +49,12 @@ impl LogControl {
         Ok(Self { shared: Arc::new(Shared { settings, escape, file: Mutex::new(file) }) })
     }
 
+    /// Triton's defaults, in use by nothing: for a server inside a process that logs in its own way.
+    pub fn detached() -> Self {
+        let settings = AtomicU64::new(pack(&LogOptions::default()));
+        Self { shared: Arc::new(Shared { settings, escape: true, file: Mutex::new(None) }) }
+    }
+
     /// The layer that writes by these settings.
     pub(super) fn layer(&self) -> LogLayer {
         LogLayer::new(self.clone())
@@ -49,20 +66,22 @@ impl LogControl {
         LogOptions { file, ..unpack(self.shared.settings.load(Ordering::Relaxed)) }
     }
 
-    /// Changes everything to `options`, at once for all threads. When the file cannot be opened nothing changes.
-    ///
-    /// # Errors
-    /// The log file cannot be opened.
-    pub fn set(&self, options: &LogOptions) -> Result<()> {
-        let mut file = self.file();
-        if file.as_ref().map(|(path, _)| path) != options.file.as_ref() {
-            *file = options.file.as_deref().map(open).transpose()?;
-        }
-        drop(file);
-        self.shared.settings.store(pack(options), Ordering::Relaxed);
+    /// Changes what `change` has, at once for all threads.
+    pub fn change(&self, change: &LogChange) {
+        let changing = self.file(); // two changes at a time must not undo each other
+        let old = unpack(self.shared.settings.load(Ordering::Relaxed));
+        let new = LogOptions {
+            info: change.info.unwrap_or(old.info),
+            warning: change.warning.unwrap_or(old.warning),
+            error: change.error.unwrap_or(old.error),
+            verbose: change.verbose.unwrap_or(old.verbose),
+            format: change.format.unwrap_or(old.format),
+            file: None,
+        };
+        self.shared.settings.store(pack(&new), Ordering::Relaxed);
+        drop(changing);
         // Call sites remember whether they are enabled.
         tracing::callsite::rebuild_interest_cache();
-        Ok(())
     }
 
     pub(super) fn format(&self) -> LogFormat {

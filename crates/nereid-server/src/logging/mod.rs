@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use nereid_core::{Error, Result};
 use tracing_subscriber::layer::SubscriberExt;
 
-pub use control::LogControl;
+pub use control::{LogChange, LogControl};
 pub use format::LogFormat;
 
 /// Settings of the log, as the command line gives them.
@@ -30,6 +30,18 @@ pub struct LogOptions {
     pub format: LogFormat,
     /// Everything is appended to this file; `None` is standard output and standard error.
     pub file: Option<PathBuf>,
+}
+
+impl LogOptions {
+    /// The file as clients see it; empty for the standard streams.
+    pub fn file_name(&self) -> String {
+        self.file.as_ref().map(|file| file.display().to_string()).unwrap_or_default()
+    }
+}
+
+/// A verbose level from the network: 32 bits of it count, and what is negative then is 0 (`LOG_SET_VERBOSE`).
+pub fn verbose_level(level: u64) -> u32 {
+    (level as i32).max(0) as u32
 }
 
 /// Triton's defaults: everything but verbose messages, to the standard streams.

@@ -82,27 +82,42 @@ fn settings_change_while_call_sites_are_cached() {
     let records = logged(LogOptions::default(), false, |control, path| {
         let say = |n: u32| tracing::debug!("{n}");
         say(1);
-        let verbose = LogOptions { verbose: 1, ..control.options() };
-        control.set(&verbose).unwrap();
-        assert_eq!(control.options(), verbose);
+        let file = Some(path.to_owned());
+        control.change(&LogChange { verbose: Some(1), ..LogChange::default() });
+        assert_eq!(control.options(), LogOptions { verbose: 1, file: file.clone(), ..LogOptions::default() });
         say(2);
-        let elsewhere = path.with_file_name("other");
-        control
-            .set(&LogOptions { file: Some(elsewhere.clone()), format: LogFormat::Iso8601, ..verbose.clone() })
-            .unwrap();
+        control.change(&LogChange {
+            format: Some(LogFormat::Iso8601),
+            error: Some(false),
+            ..LogChange::default()
+        });
+        assert_eq!(
+            control.options(),
+            LogOptions {
+                verbose: 1,
+                format: LogFormat::Iso8601,
+                error: false,
+                file,
+                ..LogOptions::default()
+            }
+        );
+        control.change(&LogChange { format: Some(LogFormat::Default), ..LogChange::default() });
         say(3);
-        assert!(fs::read_to_string(elsewhere).unwrap().contains("Z I "));
-        let error = control
-            .set(&LogOptions { file: Some(path.join("no directory")), ..verbose.clone() })
-            .unwrap_err();
-        assert!(error.message().starts_with("Failed to open log file '"), "{error}");
-        assert_eq!(control.options().format, LogFormat::Iso8601, "a refused change changes nothing");
-        control.set(&verbose).unwrap();
+        control.change(&LogChange::default());
         say(4);
-        control.set(&LogOptions { verbose: 0, ..verbose }).unwrap();
+        control.change(&LogChange { verbose: Some(0), ..LogChange::default() });
         say(5);
     });
-    assert_eq!(records, ["I 2", "I 4"]);
+    assert_eq!(records, ["I 2", "I 3", "I 4"]);
+}
+
+#[test]
+fn a_file_that_cannot_be_opened_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = Some(directory.path().join("no directory/log"));
+    let error = LogControl::new(&LogOptions { file, ..LogOptions::default() }, false).unwrap_err();
+    assert!(error.message().starts_with("Failed to open log file '"), "{error}");
+    assert!(error.message().contains("no directory/log"), "{error}");
 }
 
 #[test]

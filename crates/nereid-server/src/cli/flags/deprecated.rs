@@ -2,8 +2,7 @@
 
 use super::super::value;
 use super::Value::{Boolean, Integer, Text};
-use super::telemetry::trace_level;
-use super::{Flag, is, not_yet, ready};
+use super::{Flag, not_yet, ready};
 
 pub(super) const DEPRECATED: &[Flag] = &[
     ready(
@@ -30,14 +29,26 @@ pub(super) const DEPRECATED: &[Flag] = &[
         "Size of the response cache.",
     )
     .deprecated("--cache-config local,size=<bytes>"),
-    not_yet("trace-file", Text, "", is::anything, "File for traces.")
+    ready("trace-file", Text, "", |d, v| d.trace.file(v), "File for traces.")
         .deprecated("--trace-config triton,file=<path>"),
-    not_yet("trace-level", Text, "OFF", trace_level, "What is traced.")
+    ready("trace-level", Text, "OFF", |d, v| d.trace.level(v), "What is traced.")
         .deprecated("--trace-config level=<OFF|TIMESTAMPS|TENSORS>"),
-    not_yet("trace-rate", Integer, "1000", is::integer, "One of how many requests is traced.")
+    ready("trace-rate", Integer, "1000", |d, v| d.trace.rate(v), "One of how many requests is traced.")
         .deprecated("--trace-config rate=<rate>"),
-    not_yet("trace-count", Integer, "-1", is::integer, "How many requests are traced; -1 for no limit.")
-        .deprecated("--trace-config count=<count>"),
-    not_yet("trace-log-frequency", Integer, "0", is::integer, "Traces per file; 0 for one file.")
-        .deprecated("--trace-config triton,log-frequency=<count>"),
+    ready(
+        "trace-count",
+        Integer,
+        "-1",
+        |d, v| d.trace.count(v),
+        "How many requests are traced; -1 for no limit.",
+    )
+    .deprecated("--trace-config count=<count>"),
+    ready(
+        "trace-log-frequency",
+        Integer,
+        "0",
+        |d, v| d.trace.log_frequency(v),
+        "Traces per file; 0 for one file.",
+    )
+    .deprecated("--trace-config triton,log-frequency=<count>"),
 ];

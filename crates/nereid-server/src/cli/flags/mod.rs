@@ -9,6 +9,7 @@ mod server;
 mod telemetry;
 
 use super::options::Options;
+use super::trace::TraceDraft;
 use super::value::Result;
 
 /// The flag that asks for the usage.
@@ -83,6 +84,7 @@ pub(super) struct Draft {
     pub(super) metrics_address: Option<String>,
     pub(super) cache_config: bool,
     pub(super) response_cache_byte_size: bool,
+    pub(super) trace: TraceDraft,
 }
 
 /// All flags, in order.

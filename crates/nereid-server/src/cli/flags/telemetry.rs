@@ -46,13 +46,14 @@ pub(super) const METRICS: &[Flag] = &[
     ),
 ];
 
-pub(super) const TRACING: &[Flag] = &[not_yet(
+pub(super) const TRACING: &[Flag] = &[ready(
     "trace-config",
     Form("string>,<string>=<string"),
     "level=OFF, rate=1000, count=-1, mode=triton",
-    trace_config,
+    |d, v| d.trace.config(v),
     "<mode>,<setting>=<value> with the mode triton or opentelemetry, or <setting>=<value> for level (OFF, \
-     TIMESTAMPS, TENSORS), rate, count and mode. May be given several times.",
+     TIMESTAMPS, TENSORS), rate, count and mode. Mode triton has file, where traces are written to, and \
+     log-frequency, the number of traces per file; opentelemetry is not there yet. May be given several times.",
 )];
 
 fn metrics_config(draft: &mut Draft, text: &str) -> Result<()> {
@@ -72,36 +73,4 @@ fn metrics_config(draft: &mut Draft, text: &str) -> Result<()> {
         }
     };
     put(family, value::boolean(on))
-}
-
-/// `level=…`, the value of the old `--trace-level` too.
-pub(super) fn trace_level(_: &mut Draft, text: &str) -> Result<()> {
-    let levels = ["false", "off", "true", "on", "min", "max", "timestamps", "tensors"];
-    value::choice(
-        text,
-        &levels,
-        &format!("invalid value for trace level option: {}", text.to_ascii_lowercase()),
-    )
-    .map(drop)
-}
-
-fn trace_mode(text: &str) -> Result<()> {
-    let wrong = format!(
-        "invalid value for trace mode option: {}. Available options are \"triton\" and \"opentelemetry\"",
-        text.to_ascii_lowercase()
-    );
-    value::choice(text, &["triton", "opentelemetry"], &wrong).map(drop)
-}
-
-fn trace_config(draft: &mut Draft, text: &str) -> Result<()> {
-    let (mode, key, setting) = value::named_setting(text, "trace-config", "trace mode", "trace mode")?;
-    if !mode.is_empty() {
-        trace_mode(mode)?;
-    }
-    match (mode.to_ascii_lowercase().as_str(), key) {
-        ("", "level") => trace_level(draft, setting),
-        ("", "mode") => trace_mode(setting),
-        ("", "rate" | "count") | ("triton", "log-frequency") => is::integer(draft, setting),
-        _ => Ok(()),
-    }
 }

@@ -1,0 +1,63 @@
+//! A trace as JSON, in the form of Triton's trace files: a few objects without the brackets around them. Other than in
+//! Triton, names and ids are escaped, so that the file is JSON whatever clients send.
+
+use std::io::Write;
+
+use super::clock::Clock;
+use super::record::{Item, Record};
+use super::tensor::{self, Tensor};
+
+/// Appends the objects of `record`, with commas between them; nothing when it has collected nothing.
+pub(super) fn write(out: &mut Vec<u8>, record: &Record, clock: Clock) {
+    let id = record.id;
+    for (i, item) in record.items.iter().enumerate() {
+        if i > 0 {
+            out.push(b',');
+        }
+        let written = match item {
+            Item::Moment(event, moment) => write!(
+                out,
+                r#"{{"id":{id},"timestamps":[{{"name":"{}","ns":{}}}]}}"#,
+                event.name(),
+                clock.ns(*moment)
+            ),
+            Item::Model { config, version, request_id } => model(out, id, &config.name, *version, request_id),
+            Item::Tensor(tensor) => self::tensor(out, id, tensor),
+        };
+        debug_assert!(written.is_ok(), "writing to memory");
+    }
+}
+
+fn model(out: &mut Vec<u8>, id: u64, name: &str, version: u64, request_id: &str) -> std::io::Result<()> {
+    write!(out, r#"{{"id":{id},"model_name":""#)?;
+    string_inside(out, name);
+    write!(out, r#"","model_version":{version}"#)?;
+    if !request_id.is_empty() {
+        out.extend_from_slice(br#","request_id":""#);
+        string_inside(out, request_id);
+        out.push(b'"');
+    }
+    out.push(b'}');
+    Ok(())
+}
+
+fn tensor(out: &mut Vec<u8>, id: u64, tensor: &Tensor) -> std::io::Result<()> {
+    write!(out, r#"{{"id":{id},"activity":"{}","tensor":{{"name":""#, tensor.activity)?;
+    string_inside(out, &tensor.name);
+    out.extend_from_slice(br#"","data":""#);
+    tensor::elements(out, tensor);
+    out.extend_from_slice(br#"","shape":""#);
+    for (i, dim) in tensor.shape.iter().enumerate() {
+        write!(out, "{}{dim}", if i > 0 { "," } else { "" })?;
+    }
+    write!(out, r#"","dtype":"{}"}}}}"#, tensor.datatype)
+}
+
+/// Appends `text` as it stands between the quotes of a JSON string.
+pub(super) fn string_inside(out: &mut Vec<u8>, text: &str) {
+    let start = out.len();
+    let written = serde_json::to_writer(&mut *out, text);
+    debug_assert!(written.is_ok(), "writing to memory");
+    out.pop();
+    out.remove(start);
+}

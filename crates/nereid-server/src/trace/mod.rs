@@ -1,0 +1,28 @@
+//! Traces of single requests: when what happened, and with which tensors, as Triton traces and writes them.
+//!
+//! [`Tracer`] has the settings and decides which requests are traced; a [`Trace`] goes with one of these and collects;
+//! a thread of its own turns what was collected into JSON and writes it. No protocol, no scheduler.
+//!
+//! With tracing off a request costs one relaxed load of a flag and a few tests of an empty `Option`.
+
+mod clock;
+mod file;
+mod format;
+mod live;
+mod number;
+mod record;
+mod sampler;
+mod settings;
+mod tensor;
+mod text;
+mod tracer;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use record::Ending;
+pub use record::{Event, Trace};
+pub use settings::{Change, Level, Mode, TraceOptions, Update, Values};
+pub use text::{Protocol, count, frequency, level, rate};
+pub use tracer::{Shown, Tracer};
