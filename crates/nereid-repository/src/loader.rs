@@ -9,11 +9,11 @@ use std::sync::Arc;
 use nereid_core::backend::{Backend, LoadRequest, Model};
 use nereid_core::{Error, ModelConfig, Result, Timestamp};
 use nereid_protocol::inference;
-use nereid_scheduler::{Scheduler, SchedulerOptions};
+use nereid_scheduler::{Reporters, Scheduler, SchedulerOptions, Statistics};
 use parking_lot::Mutex;
 
 use crate::config::instances::{self, Gpus};
-use crate::config::{complete, convert, normalize, tensors, unsupported, validate};
+use crate::config::{complete, convert, metrics, normalize, tensors, unsupported, validate};
 use crate::poll::Polled;
 use crate::reaper::Reaper;
 use crate::table::Table;
@@ -34,6 +34,7 @@ pub(crate) struct Loader {
     retries: u32,
     gpus: Gpus,
     delay_until_queued: usize,
+    reporters: Arc<Reporters>,
 }
 
 impl Loader {
@@ -53,6 +54,7 @@ impl Loader {
             retries: options.load_retries,
             gpus: Gpus { count: options.gpu_count, min_compute_capability: options.min_compute_capability },
             delay_until_queued: delay.unwrap_or(0),
+            reporters: options.reporters.clone(),
         }
     }
 
@@ -103,7 +105,9 @@ impl Loader {
         tensors::unique_names(&wire_config)?;
         // Not before the backend has agreed to the outputs: a config may list any number of them.
         let labels = Labels::read(&model.dir, &model.name, &wire_config.output)?;
-        let running = self.start(&model.name, version, &config, loaded)?;
+        let series = metrics::series(&model.name, version, &wire_config);
+        let statistics = self.reporters.version(series, metrics::first_response_ms(&wire_config));
+        let running = self.start(&model.name, version, &config, loaded, statistics)?;
         let load_duration = Timestamp::now().since(started);
         let name = model.name.clone();
         let description = Description { name, version, config, wire_config, labels, load_duration };
@@ -129,17 +133,19 @@ impl Loader {
         version: u64,
         config: &Arc<ModelConfig>,
         model: Box<dyn Model>,
+        statistics: Arc<Statistics>,
     ) -> Result<Running> {
         let (mut active, mut passive) = (Vec::new(), Vec::new());
         for spec in &config.instances {
             let instance = model.create_instance(spec)?;
             if spec.passive { passive.push(instance) } else { active.push(instance) }
         }
-        let scheduler = Scheduler::start(SchedulerOptions {
+        let options = SchedulerOptions {
             config: config.clone(),
             instances: active,
             delay_until_queued: self.delay_until_queued,
-        })?;
+        };
+        let scheduler = Scheduler::start_with(options, statistics)?;
         let departure = self.table.arrived(name, version);
         Ok(Running { scheduler, passive: Mutex::new(passive), model: Mutex::new(model), departure })
     }

@@ -1,6 +1,9 @@
 //! What a server is told about its model repositories, as parsed from its command line.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+
+use nereid_scheduler::Reporters;
 
 /// When models are loaded and unloaded (`--model-control-mode`).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -40,6 +43,8 @@ pub struct Options {
     pub min_compute_capability: f64,
     /// `--model-namespacing`; accepted, not in effect yet.
     pub model_namespacing: bool,
+    /// Where the metrics of loaded models are kept.
+    pub reporters: Arc<Reporters>,
 }
 
 impl Default for Options {
@@ -58,6 +63,7 @@ impl Default for Options {
             gpu_count: 0,
             min_compute_capability: 6.0,
             model_namespacing: false,
+            reporters: Arc::default(),
         }
     }
 }

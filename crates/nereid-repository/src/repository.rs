@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use nereid_core::backend::Backend;
 use nereid_core::{Error, Result};
+use nereid_scheduler::Reporters;
 
 use crate::disk::{self, Root};
 use crate::lifecycle::Failure;
@@ -58,6 +59,11 @@ impl Repository {
     /// (`failed to load all models`).
     pub fn startup_failures(&self) -> &[StartupFailure] {
         &self.startup_failures
+    }
+
+    /// The metrics of every model that was ever loaded.
+    pub fn reporters(&self) -> &Reporters {
+        &self.options.reporters
     }
 
     fn load_at_start(&self, names: &[String]) -> Vec<StartupFailure> {

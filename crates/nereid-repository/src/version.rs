@@ -8,10 +8,11 @@ use std::time::Duration;
 use nereid_core::ModelConfig;
 use nereid_core::backend::{Instance, Model};
 use nereid_protocol::inference;
-use nereid_scheduler::Scheduler;
+use nereid_scheduler::{Scheduler, SeriesId};
 use parking_lot::Mutex;
 
 use crate::Labels;
+use crate::config::metrics;
 use crate::reaper::Reaper;
 use crate::table::Table;
 
@@ -83,6 +84,11 @@ impl ModelVersion {
             running: Some(running),
             reaper,
         }
+    }
+
+    /// The series of metrics that this version is part of.
+    pub fn series(&self) -> SeriesId {
+        metrics::series(&self.name, self.version, &self.wire_config)
     }
 
     /// Takes this version's requests and counts them.

@@ -6,15 +6,23 @@
 
 pub mod batcher;
 mod instance;
+pub mod latencies;
 mod lead;
 mod ordering;
 mod pace;
+mod quantiles;
 pub mod queue;
+mod reporters;
 mod scheduler;
 pub mod statistics;
+mod summary;
 mod timer;
 mod worker;
 
+pub use latencies::LatencyOptions;
 pub use lead::Lead;
+pub use quantiles::{MAX_SAMPLES, Quantile};
+pub use reporters::{Reporters, Series, SeriesId};
 pub use scheduler::{Scheduler, SchedulerOptions};
 pub use statistics::Statistics;
+pub use summary::SummaryValues;

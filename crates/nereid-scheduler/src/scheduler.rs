@@ -46,6 +46,14 @@ impl Scheduler {
     /// # Errors
     /// The system refuses a thread.
     pub fn start(options: SchedulerOptions) -> Result<Self> {
+        Self::start_with(options, Arc::default())
+    }
+
+    /// As [`Self::start`], counting on in the `statistics` of the scheduler that this one takes over from.
+    ///
+    /// # Errors
+    /// The system refuses a thread.
+    pub fn start_with(options: SchedulerOptions, statistics: Arc<Statistics>) -> Result<Self> {
         let SchedulerOptions { config, instances, delay_until_queued } = options;
         let (queue, ordering) = match &config.scheduling {
             Scheduling::Default => (Queue::unlimited(), None),
@@ -57,7 +65,7 @@ impl Scheduler {
         let shared = Arc::new(Shared {
             batcher: Batcher::new(&config),
             pace: Pace::default(),
-            statistics: Arc::default(),
+            statistics,
             ordering,
             has_instances: workers > 0,
             state: Mutex::new(State {

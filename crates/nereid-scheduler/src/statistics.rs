@@ -1,10 +1,14 @@
 //! What one version of a model has done, counted once per batch and shown twice: by the v2 statistics
-//! endpoint and by the metrics port. Counting rules are Triton's (`infer_stats.cc`, triton.md 5.6).
+//! endpoint and, through [`crate::Reporters`], by the metrics port. Counting rules are Triton's (`infer_stats.cc`).
 
 use std::collections::BTreeMap;
+use std::ops::AddAssign;
+use std::sync::Arc;
 
 use nereid_core::{Timestamp, Timing, unix_ms};
 use parking_lot::Mutex;
+
+use crate::latencies::Latencies;
 
 /// Why a request failed after it was accepted; the `reason` label of `nv_inference_request_failure`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +56,14 @@ impl Duration {
     }
 }
 
+impl AddAssign for Duration {
+    fn add_assign(&mut self, other: Self) {
+        self.count += other.count;
+        self.ns += other.ns;
+        self.us += other.us;
+    }
+}
+
 /// Durations of the executions of one batch size.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct BatchCounts {
@@ -84,6 +96,14 @@ impl Histogram {
     }
 }
 
+impl AddAssign for Histogram {
+    fn add_assign(&mut self, other: Self) {
+        add_all(&mut self.buckets, &other.buckets);
+        self.count += other.count;
+        self.sum_ns += other.sum_ns;
+    }
+}
+
 /// All counters at one moment.
 #[derive(Debug, Clone, Default)]
 pub struct Counts {
@@ -108,6 +128,25 @@ pub struct Counts {
     pub compute_histogram: Histogram,
 }
 
+impl Counts {
+    /// Adds the counters of `other`, but for those by batch size, which no metric shows.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.inference_count += other.inference_count;
+        self.execution_count += other.execution_count;
+        self.last_inference_ms = self.last_inference_ms.max(other.last_inference_ms);
+        self.success += other.success;
+        self.fail += other.fail;
+        self.queue += other.queue;
+        self.compute_input += other.compute_input;
+        self.compute_infer += other.compute_infer;
+        self.compute_output += other.compute_output;
+        add_all(&mut self.failures, &other.failures);
+        self.request_histogram += other.request_histogram;
+        self.queue_histogram += other.queue_histogram;
+        self.compute_histogram += other.compute_histogram;
+    }
+}
+
 /// When the steps of one execution ended.
 #[derive(Debug, Clone, Copy)]
 pub struct ExecutionTimes {
@@ -127,20 +166,32 @@ impl ExecutionTimes {
 
 /// Counters of one version of a model.
 #[derive(Debug, Default)]
-pub struct Statistics(Mutex<Counts>);
+pub struct Statistics {
+    counts: Mutex<Counts>,
+    /// What only metrics show, and only if asked for.
+    latencies: Option<Arc<Latencies>>,
+}
 
 impl Statistics {
+    /// Counters at 0 that also feed `latencies`.
+    pub(crate) fn new(latencies: Option<Arc<Latencies>>) -> Self {
+        Self { counts: Mutex::default(), latencies }
+    }
+
     /// Counts one successful execution of `rows` rows; `requests` gives (enqueued at, rows) of each.
     pub fn record_success(
         &self,
         rows: usize,
-        requests: impl Iterator<Item = (Timestamp, usize)>,
+        requests: impl Iterator<Item = (Timestamp, usize)> + Clone,
         times: &ExecutionTimes,
     ) {
+        if let Some(latencies) = &self.latencies {
+            latencies.success(requests.clone().map(|(enqueued, _)| enqueued), times);
+        }
         let input_ns = times.inputs_ready.ns_since(times.compute_start);
         let infer_ns = times.compute_done.ns_since(times.inputs_ready);
         let output_ns = times.end.ns_since(times.compute_done);
-        let mut guard = self.0.lock();
+        let mut guard = self.counts.lock();
         let counts = &mut *guard;
         for (enqueued, request_rows) in requests {
             let queue_ns = times.compute_start.ns_since(enqueued);
@@ -165,14 +216,34 @@ impl Statistics {
 
     /// Counts a request that failed `elapsed_ns` after it was accepted.
     pub fn record_failure(&self, reason: FailureReason, elapsed_ns: u64) {
-        let mut counts = self.0.lock();
+        if let Some(latencies) = &self.latencies {
+            latencies.failure(elapsed_ns);
+        }
+        let mut counts = self.counts.lock();
         counts.fail.add(elapsed_ns);
         counts.failures[reason as usize] += 1;
     }
 
     /// A consistent copy of all counters.
     pub fn snapshot(&self) -> Counts {
-        self.0.lock().clone()
+        self.counts.lock().clone()
+    }
+
+    /// [`Self::snapshot`] without the counters by batch size, which may be many: nothing is allocated while requests
+    /// wait.
+    pub(crate) fn totals(&self) -> Counts {
+        Counts { batches: BTreeMap::new(), ..*self.counts.lock() }
+    }
+
+    /// The latencies that these counters feed.
+    pub(crate) fn latencies(&self) -> Option<&Arc<Latencies>> {
+        self.latencies.as_ref()
+    }
+}
+
+fn add_all<const N: usize>(sums: &mut [u64; N], more: &[u64; N]) {
+    for (sum, more) in sums.iter_mut().zip(more) {
+        *sum += more;
     }
 }
 

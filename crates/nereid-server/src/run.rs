@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use nereid_repository::{ControlMode, Repository};
+use nereid_scheduler::{LatencyOptions, Reporters};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::{ModelControlMode, Options};
@@ -86,6 +87,10 @@ fn repository_options(options: &Options) -> nereid_repository::Options {
         default_max_batch_size: options.backends.default_max_batch_size("onnxruntime"),
         config_name: repository.config_name.clone().unwrap_or_default(),
         gpu_count: gpu_count(),
+        reporters: Arc::new(Reporters::new(match options.metrics.enabled {
+            true => options.metrics.families.latencies(),
+            false => LatencyOptions::default(),
+        })),
         ..Default::default()
     }
 }

@@ -1,6 +1,7 @@
 //! From what config.pbtxt says to what the program trusts, one step per file:
 //! [`backend_name`] guesses the backend, [`normalize`] adds defaults, [`complete`] adds what the backend
-//! reads from the model, [`validate`], [`tensors`] and [`instances`] refuse, [`convert`] gives core's config.
+//! reads from the model, [`validate`], [`tensors`] and [`instances`] refuse, [`convert`] gives core's config, and
+//! [`metrics`] says under which labels the model is counted.
 //!
 //! Every step works on the generated `ModelConfig` message, which is what clients are shown; only
 //! [`convert`] knows the trusted form. No step reads a model file.
@@ -9,6 +10,7 @@ pub(crate) mod backend_name;
 pub(crate) mod complete;
 pub(crate) mod convert;
 pub(crate) mod instances;
+pub(crate) mod metrics;
 pub(crate) mod normalize;
 pub(crate) mod tensors;
 pub(crate) mod unsupported;

@@ -131,6 +131,14 @@ fn check_metrics(metrics: &ModelMetrics) -> Result<()> {
         if options.buckets.is_empty() {
             return invalid("histogram options must specify non-empty 'buckets'");
         }
+        // Triton leaves this to prometheus-cpp, which ends the process.
+        let ascending = options.buckets.windows(2).all(|pair| pair[0] < pair[1]);
+        if !ascending || options.buckets[0].is_nan() {
+            return invalid(format!(
+                "histogram options must specify 'buckets' in ascending order for metric family '{}'",
+                identifier.family
+            ));
+        }
     }
     Ok(())
 }

@@ -155,11 +155,16 @@ fn metrics() {
         metric_identifier: family.map(|family| MetricIdentifier { family: family.into() }),
         metric_options: buckets.map(|buckets| MetricOptions::HistogramOptions(HistogramOptions { buckets })),
     };
+    let descending = "histogram options must specify 'buckets' in ascending order for metric family 'f'";
     for (control, expected) in [
         (control(None, None), "metric control must specify 'metric_identifier'"),
         (control(Some(""), None), "metric identifier must specify non-empty 'family'"),
         (control(Some("f"), None), "metric control must specify 'histogram_options'"),
         (control(Some("f"), Some(vec![])), "histogram options must specify non-empty 'buckets'"),
+        (control(Some("f"), Some(vec![1.0, 1.0])), descending),
+        (control(Some("f"), Some(vec![2.0, 1.0])), descending),
+        (control(Some("f"), Some(vec![f64::NAN])), descending),
+        (control(Some("f"), Some(vec![1.0, f64::NAN, 2.0])), descending),
     ] {
         refused(
             |config| config.model_metrics = Some(ModelMetrics { metric_control: vec![control] }),

@@ -96,9 +96,7 @@ pub struct MetricsEndpoint {
     pub address: String,
     /// 0 takes any free port.
     pub port: u16,
-    /// How often device and host metrics are read, in milliseconds.
-    pub interval_ms: u32,
-    /// Which families are shown.
+    /// What is shown.
     pub families: MetricsOptions,
 }
 
@@ -187,7 +185,6 @@ impl Default for Options {
                 enabled: true,
                 address: ANY_ADDRESS.to_owned(),
                 port: 8002,
-                interval_ms: 2000,
                 families: MetricsOptions::default(),
             },
             backends: BackendSettings::default(),

@@ -1,47 +1,57 @@
-//! The table of metric families, and samples as text by it.
+//! The table of metric families, in the order in which Triton's page has them (counters, gauges, histograms,
+//! summaries, each in the order of `metrics.cc`), then our own.
 
+use nereid_scheduler::SummaryValues;
+use nereid_scheduler::latencies::{Buckets, Part};
 use nereid_scheduler::statistics::{BUCKETS_US, Counts, FailureReason, Histogram};
-use prometheus::TextEncoder;
-use prometheus::proto::{self, LabelPair, Metric, MetricFamily, MetricType};
 
 use super::MetricsOptions;
-use super::sample::Sample;
+use super::host::HostValues;
+use super::sample::{Sample, Serving};
+use super::text::{Kind, Labels, Number, Text};
 
 /// One family.
 struct Family {
     name: &'static str,
     help: &'static str,
     values: Values,
-    shown: fn(&MetricsOptions) -> bool,
 }
 
 /// Where a family's values come from.
 enum Values {
     Counter(fn(&Counts) -> u64),
+    /// A counter that `counter_latencies=false` takes away.
+    Latency(fn(&Counts) -> u64),
     /// One counter per reason, all of them from the start.
     Failures,
-    Gauge(fn(&Sample) -> f64),
+    Gauge(fn(&Serving) -> f64),
+    /// One value without labels.
+    Server(fn(&ServerValues) -> Option<f64>),
     /// In seconds, with the buckets that the statistics have.
     Seconds(fn(&Counts) -> &Histogram),
-    /// In milliseconds, with [`FIRST_RESPONSE_MS`].
-    Milliseconds(fn(&Counts) -> &Histogram),
+    /// In milliseconds, with the buckets that the model has.
+    FirstResponse,
+    Summary(Part),
 }
 
-/// Bounds of `nv_inference_first_response_histogram_ms` (`metric_model_reporter.h`).
-const FIRST_RESPONSE_MS: [u64; 4] = [100, 500, 2_000, 5_000];
+/// What is not about a model.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct ServerValues {
+    /// The machine, unless `--allow-cpu-metrics=false`.
+    pub(super) host: Option<HostValues>,
+}
 
-const FAMILIES: [Family; 15] = [
+const FAMILIES: [Family; 25] = [
     counter(
         "nv_inference_request_success",
         "Number of successful inference requests, all batch sizes",
         |counts| counts.success.count,
     ),
-    Family {
-        name: "nv_inference_request_failure",
-        help: "Number of failed inference requests, all batch sizes",
-        values: Values::Failures,
-        shown: always,
-    },
+    family(
+        "nv_inference_request_failure",
+        "Number of failed inference requests, all batch sizes",
+        Values::Failures,
+    ),
     counter(
         "nv_inference_count",
         "Number of inferences performed (does not include cached requests)",
@@ -52,184 +62,216 @@ const FAMILIES: [Family; 15] = [
         "Number of model executions performed (does not include cached requests)",
         |counts| counts.execution_count,
     ),
-    duration(
+    latency(
         "nv_inference_request_duration_us",
         "Cumulative inference request duration in microseconds (includes cached requests)",
         |counts| counts.success.us,
     ),
-    duration(
+    latency(
         "nv_inference_queue_duration_us",
         "Cumulative inference queuing duration in microseconds (includes cached requests)",
         |counts| counts.queue.us,
     ),
-    duration(
+    latency(
         "nv_inference_compute_input_duration_us",
         "Cumulative compute input duration in microseconds (does not include cached requests)",
         |counts| counts.compute_input.us,
     ),
-    duration(
+    latency(
         "nv_inference_compute_infer_duration_us",
         "Cumulative compute inference duration in microseconds (does not include cached requests)",
         |counts| counts.compute_infer.us,
     ),
-    duration(
+    latency(
         "nv_inference_compute_output_duration_us",
         "Cumulative inference compute output duration in microseconds (does not include cached requests)",
         |counts| counts.compute_output.us,
     ),
-    gauge(
+    family(
         "nv_inference_pending_request_count",
         "Instantaneous number of pending requests awaiting execution per-model.",
-        |sample| sample.pending as f64,
+        Values::Gauge(|serving| serving.pending as f64),
     ),
-    gauge("nv_model_load_duration_secs", "Model load time in seconds", |sample| {
-        sample.load_duration.as_secs_f64()
+    family(
+        "nv_model_load_duration_secs",
+        "Model load time in seconds",
+        Values::Gauge(|serving| serving.load_duration.as_secs_f64()),
+    ),
+    // There is no pinned memory: Triton without a GPU shows the size that was asked for all the same.
+    server("nv_pinned_memory_pool_total_bytes", "Pinned memory pool total memory size, in bytes", |_| {
+        Some(0.0)
     }),
-    Family {
-        name: "nv_inference_first_response_histogram_ms",
-        help: "Duration from request to first response in milliseconds",
-        // A model that is not decoupled has one response, so the first one ends the request.
-        values: Values::Milliseconds(|counts| &counts.request_histogram),
-        shown: |options| options.histogram_latencies,
-    },
-    seconds(
+    server("nv_pinned_memory_pool_used_bytes", "Pinned memory pool used memory size, in bytes", |_| {
+        Some(0.0)
+    }),
+    server("nv_cpu_utilization", "CPU utilization rate [0.0 - 1.0]", |server| {
+        server.host.map(|host| host.utilization)
+    }),
+    server("nv_cpu_memory_total_bytes", "CPU total memory (RAM), in bytes", |server| {
+        server.host.map(|host| host.memory_total_bytes as f64)
+    }),
+    server("nv_cpu_memory_used_bytes", "CPU used memory (RAM), in bytes", |server| {
+        server.host.map(|host| host.memory_used_bytes as f64)
+    }),
+    family(
+        "nv_inference_first_response_histogram_ms",
+        "Duration from request to first response in milliseconds",
+        Values::FirstResponse,
+    ),
+    family(
+        "nv_inference_request_summary_us",
+        "Summary of inference request duration in microseconds (includes cached requests)",
+        Values::Summary(Part::Request),
+    ),
+    family(
+        "nv_inference_queue_summary_us",
+        "Summary of inference queuing duration in microseconds (includes cached requests)",
+        Values::Summary(Part::Queue),
+    ),
+    family(
+        "nv_inference_compute_input_summary_us",
+        "Cumulative compute input duration in microseconds (does not include cached requests)",
+        Values::Summary(Part::ComputeInput),
+    ),
+    family(
+        "nv_inference_compute_infer_summary_us",
+        "Cumulative compute inference duration in microseconds (does not include cached requests)",
+        Values::Summary(Part::ComputeInfer),
+    ),
+    family(
+        "nv_inference_compute_output_summary_us",
+        "Cumulative inference compute output duration in microseconds (does not include cached requests)",
+        Values::Summary(Part::ComputeOutput),
+    ),
+    family(
         "nereid_inference_request_duration_seconds",
         "Time from the arrival of a request in its model's queue to its answer",
-        |counts| &counts.request_histogram,
+        Values::Seconds(|counts| &counts.request_histogram),
     ),
-    seconds(
+    family(
         "nereid_inference_queue_duration_seconds",
         "Time that a request waited in its model's queue",
-        |counts| &counts.queue_histogram,
+        Values::Seconds(|counts| &counts.queue_histogram),
     ),
-    seconds(
+    family(
         "nereid_inference_compute_duration_seconds",
         "Time from the start of the execution that a request was part of to its answer",
-        |counts| &counts.compute_histogram,
+        Values::Seconds(|counts| &counts.compute_histogram),
     ),
 ];
 
-/// The families that `options` want, each with all `samples`.
-pub(super) fn render(samples: &[Sample], options: &MetricsOptions) -> String {
-    if samples.is_empty() {
-        return String::new();
+/// The page: the families that `options` want, each with all `samples` that have it.
+pub(super) fn render(samples: &[Sample], server: &ServerValues, options: &MetricsOptions) -> String {
+    let mut text = Text::default();
+    for family in &FAMILIES {
+        text.family(family.name, family.help, family.values.kind());
+        match family.values {
+            Values::Latency(_) if !options.counter_latencies => {}
+            Values::Server(value) => {
+                if let Some(value) = value(server) {
+                    text.line(family.name, "", &Labels::default(), Number(value));
+                }
+            }
+            _ => samples.iter().for_each(|sample| family.write(sample, &mut text)),
+        }
     }
-    let families: Vec<_> = FAMILIES
-        .iter()
-        .filter(|family| (family.shown)(options))
-        .map(|family| family.collect(samples))
-        .collect();
-    TextEncoder::new().encode_to_string(&families).expect("every family has a name and a sample")
+    text.finish()
+}
+
+const fn family(name: &'static str, help: &'static str, values: Values) -> Family {
+    Family { name, help, values }
 }
 
 const fn counter(name: &'static str, help: &'static str, value: fn(&Counts) -> u64) -> Family {
-    Family { name, help, values: Values::Counter(value), shown: always }
+    family(name, help, Values::Counter(value))
 }
 
-const fn duration(name: &'static str, help: &'static str, value: fn(&Counts) -> u64) -> Family {
-    Family { name, help, values: Values::Counter(value), shown: |options| options.counter_latencies }
+const fn latency(name: &'static str, help: &'static str, value: fn(&Counts) -> u64) -> Family {
+    family(name, help, Values::Latency(value))
 }
 
-const fn gauge(name: &'static str, help: &'static str, value: fn(&Sample) -> f64) -> Family {
-    Family { name, help, values: Values::Gauge(value), shown: always }
-}
-
-const fn seconds(name: &'static str, help: &'static str, value: fn(&Counts) -> &Histogram) -> Family {
-    Family { name, help, values: Values::Seconds(value), shown: always }
-}
-
-fn always(_: &MetricsOptions) -> bool {
-    true
-}
-
-impl Family {
-    fn collect(&self, samples: &[Sample]) -> MetricFamily {
-        let mut family = MetricFamily::default();
-        family.set_name(self.name.to_owned());
-        family.set_help(self.help.to_owned());
-        family.set_field_type(self.values.kind());
-        family.set_metric(samples.iter().flat_map(|sample| self.values.metrics(sample)).collect());
-        family
-    }
+const fn server(name: &'static str, help: &'static str, value: fn(&ServerValues) -> Option<f64>) -> Family {
+    family(name, help, Values::Server(value))
 }
 
 impl Values {
-    fn kind(&self) -> MetricType {
+    fn kind(&self) -> Kind {
         match self {
-            Self::Counter(_) | Self::Failures => MetricType::COUNTER,
-            Self::Gauge(_) => MetricType::GAUGE,
-            Self::Seconds(_) | Self::Milliseconds(_) => MetricType::HISTOGRAM,
+            Self::Counter(_) | Self::Latency(_) | Self::Failures => Kind::Counter,
+            Self::Gauge(_) | Self::Server(_) => Kind::Gauge,
+            Self::Seconds(_) | Self::FirstResponse => Kind::Histogram,
+            Self::Summary(_) => Kind::Summary,
         }
     }
+}
 
-    fn metrics(&self, sample: &Sample) -> Vec<Metric> {
-        let mut metric = Metric::from_label(sample.labels.iter().map(label).collect());
-        match self {
-            Self::Counter(value) => metric.set_counter(count(value(&sample.counts))),
-            Self::Failures => return failures(sample),
-            Self::Gauge(value) => metric.set_gauge({
-                let mut gauge = proto::Gauge::default();
-                gauge.set_value(value(sample));
-                gauge
-            }),
-            Self::Seconds(value) => metric.set_histogram(histogram(value(&sample.counts), &BUCKETS_US, 1e6)),
-            Self::Milliseconds(value) => {
-                let bounds_us = FIRST_RESPONSE_MS.map(|ms| ms * 1000);
-                metric.set_histogram(histogram(value(&sample.counts), &bounds_us, 1e3));
+impl Family {
+    /// Writes what `sample` has of this family.
+    fn write(&self, sample: &Sample, text: &mut Text) {
+        if let Values::Failures = self.values {
+            for (reason, failed) in FailureReason::ALL.into_iter().zip(sample.series.failures) {
+                text.line(self.name, "", &sample.labels_with("reason", reason.as_str()), failed);
             }
         }
-        vec![metric]
+        if let (Values::Gauge(value), Some(serving)) = (&self.values, &sample.serving) {
+            text.line(self.name, "", &sample.labels, Number(value(serving)));
+        }
+        let Some(live) = &sample.series.live else { return };
+        match self.values {
+            Values::Counter(value) | Values::Latency(value) => {
+                text.line(self.name, "", &sample.labels, value(&live.counts));
+            }
+            Values::Seconds(value) => self.write_seconds(sample, value(&live.counts), text),
+            Values::FirstResponse => {
+                if let Some(buckets) = &live.latencies.first_response {
+                    self.write_milliseconds(sample, buckets, text);
+                }
+            }
+            Values::Summary(part) => {
+                if let Some(summary) = live.latencies.summaries.get(part as usize) {
+                    self.write_summary(sample, summary, text);
+                }
+            }
+            Values::Failures | Values::Gauge(_) | Values::Server(_) => {}
+        }
     }
-}
 
-fn failures(sample: &Sample) -> Vec<Metric> {
-    let of_reason = |(reason, failed): (FailureReason, u64)| {
-        let mut labels = sample.labels.clone();
-        labels.push(("reason".to_owned(), reason.as_str().to_owned()));
-        labels.sort();
-        let mut metric = Metric::from_label(labels.iter().map(label).collect());
-        metric.set_counter(count(failed));
-        metric
-    };
-    FailureReason::ALL.into_iter().zip(sample.counts.failures).map(of_reason).collect()
-}
+    fn write_seconds(&self, sample: &Sample, histogram: &Histogram, text: &mut Text) {
+        let bounds = BUCKETS_US.iter().map(|us| *us as f64 / 1e6);
+        let sum = histogram.sum_ns as f64 / 1e9;
+        self.write_histogram(sample, sum, bounds.zip(histogram.buckets), histogram.count, text);
+    }
 
-/// `observed` with the buckets `bounds_us`, each of them one of [`BUCKETS_US`], in a unit that has `us_per_unit`
-/// microseconds.
-fn histogram(observed: &Histogram, bounds_us: &[u64], us_per_unit: f64) -> proto::Histogram {
-    let bucket = |&bound_us: &u64| {
-        let within = BUCKETS_US.partition_point(|us| *us <= bound_us);
-        let mut bucket = proto::Bucket::default();
-        bucket.set_upper_bound(bound_us as f64 / us_per_unit);
-        bucket.set_cumulative_count(observed.buckets[..within].iter().sum());
-        bucket
-    };
-    let mut histogram = proto::Histogram::default();
-    histogram.set_bucket(bounds_us.iter().map(bucket).collect());
-    histogram.set_sample_count(observed.count);
-    histogram.set_sample_sum(observed.sum_ns as f64 / (us_per_unit * 1e3));
-    histogram
-}
+    fn write_milliseconds(&self, sample: &Sample, buckets: &Buckets, text: &mut Text) {
+        let bounds = buckets.bounds_ms.iter().copied().zip(buckets.counts.iter().copied());
+        self.write_histogram(sample, buckets.sum_ns as f64 / 1e6, bounds, buckets.count, text);
+    }
 
-fn count(value: u64) -> proto::Counter {
-    let mut counter = proto::Counter::default();
-    counter.set_value(value as f64);
-    counter
-}
+    /// `buckets` are upper bounds and what is between them.
+    fn write_histogram(
+        &self,
+        sample: &Sample,
+        sum: f64,
+        buckets: impl Iterator<Item = (f64, u64)>,
+        count: u64,
+        text: &mut Text,
+    ) {
+        text.line(self.name, "_count", &sample.labels, count);
+        text.line(self.name, "_sum", &sample.labels, Number(sum));
+        let mut within = 0;
+        let rest = [(f64::INFINITY, 0)];
+        for (bound, observed) in buckets.filter(|(bound, _)| *bound < f64::INFINITY).chain(rest) {
+            within = if bound < f64::INFINITY { within + observed } else { count };
+            text.line(self.name, "_bucket", &sample.labels.with("le", Number(bound)), within);
+        }
+    }
 
-fn label((name, value): &(String, String)) -> LabelPair {
-    let mut pair = LabelPair::default();
-    pair.set_name(name.clone());
-    pair.set_value(value.clone());
-    pair
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bounds_of_triton_are_bounds_of_the_statistics() {
-        assert!(FIRST_RESPONSE_MS.iter().all(|ms| BUCKETS_US.contains(&(ms * 1000))));
+    fn write_summary(&self, sample: &Sample, summary: &SummaryValues, text: &mut Text) {
+        text.line(self.name, "_count", &sample.labels, summary.count);
+        text.line(self.name, "_sum", &sample.labels, summary.sum);
+        for &(quantile, value) in &summary.quantiles {
+            let labels = sample.labels.with("quantile", Number(quantile));
+            text.line(self.name, "", &labels, Number(value));
+        }
     }
 }

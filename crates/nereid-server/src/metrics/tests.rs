@@ -1,115 +1,226 @@
 //! Real statistics in, the page out.
 
-use nereid_core::Timestamp;
-use nereid_scheduler::Statistics;
-use nereid_scheduler::statistics::{ExecutionTimes, FailureReason};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
 
-use super::sample::labels;
+use nereid_core::Timestamp;
+use nereid_scheduler::statistics::{ExecutionTimes, FailureReason};
+use nereid_scheduler::{Reporters, SeriesId, Statistics};
+
+use super::families::{self, ServerValues};
+use super::host::HostValues;
+use super::sample::{Sample, Serving};
 use super::*;
 
+const SERVING: Serving = Serving { pending: 4, load_duration: Duration::from_millis(1250) };
+const HOST: HostValues =
+    HostValues { utilization: 0.25, memory_total_bytes: 25_276_510_208, memory_used_bytes: 4096 };
+
+fn all_on() -> MetricsOptions {
+    MetricsOptions { histogram_latencies: true, summary_latencies: true, ..Default::default() }
+}
+
+fn id(model: &str, version: u64, tags: &[(&str, &str)]) -> SeriesId {
+    let tags = tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+    SeriesId { model: model.into(), version, tags: tags.collect::<BTreeMap<_, _>>() }
+}
+
 /// A version that ran a batch of two requests (3 and 5 rows) and failed two.
-fn sample() -> Sample {
-    let at = |us: u64| Timestamp::from_ns(us * 1000);
-    let statistics = Statistics::default();
+fn used(reporters: &Reporters) -> Arc<Statistics> {
+    let statistics = reporters.version(id("m", 2, &[]), None);
+    let now = Timestamp::now().plus_us(300_000);
+    let before = |us: u64| Timestamp::from_ns(now.as_ns() - us * 1000);
     let times = ExecutionTimes {
-        compute_start: at(200_000),
-        inputs_ready: at(200_001),
-        compute_done: at(299_000),
-        end: at(300_000),
+        compute_start: before(100_000),
+        inputs_ready: before(99_999),
+        compute_done: before(1_000),
+        end: now,
     };
-    statistics.record_success(8, [(at(0), 3), (at(199_990), 5)].into_iter(), &times);
-    statistics.record_failure(FailureReason::Rejected, 1_000);
-    statistics.record_failure(FailureReason::Backend, 1_000);
-    Sample {
-        labels: labels("m", 2, [].into_iter()),
-        counts: statistics.snapshot(),
-        pending: 4,
-        load_duration: std::time::Duration::from_millis(1250),
+    statistics.record_success(8, [(before(300_000), 3), (before(100_010), 5)].into_iter(), &times);
+    statistics.record_failure(FailureReason::Rejected, 1_000_000);
+    statistics.record_failure(FailureReason::Backend, 6_000_000_000);
+    statistics
+}
+
+fn page(reporters: &Reporters, options: &MetricsOptions) -> Vec<String> {
+    let sample = |series: nereid_scheduler::Series| {
+        let serving = series.live.as_ref().map(|_| SERVING);
+        Sample::new(series, serving)
+    };
+    let samples: Vec<_> = reporters.series().into_iter().map(sample).collect();
+    let server = ServerValues { host: options.cpu.then_some(HOST) };
+    families::render(&samples, &server, options).lines().map(str::to_owned).collect()
+}
+
+fn check(page: &[String], lines: &[&str]) {
+    for line in lines {
+        assert_eq!(page.iter().filter(|l| l == line).count(), 1, "{line}\n{}", page.join("\n"));
     }
 }
 
-fn page(samples: &[Sample], options: &MetricsOptions) -> Vec<String> {
-    families::render(samples, options).lines().map(str::to_owned).collect()
+fn families_of(page: &[String]) -> Vec<&str> {
+    page.iter().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect()
 }
 
 #[test]
 fn counters_and_gauges() {
-    let page = page(&[sample()], &MetricsOptions::default());
-    for line in [
-        "# HELP nv_inference_request_success Number of successful inference requests, all batch sizes",
-        "# TYPE nv_inference_request_success counter",
-        "nv_inference_request_success{model=\"m\",version=\"2\"} 2",
-        "nv_inference_request_failure{model=\"m\",reason=\"REJECTED\",version=\"2\"} 1",
-        "nv_inference_request_failure{model=\"m\",reason=\"CANCELED\",version=\"2\"} 0",
-        "nv_inference_request_failure{model=\"m\",reason=\"BACKEND\",version=\"2\"} 1",
-        "nv_inference_request_failure{model=\"m\",reason=\"OTHER\",version=\"2\"} 0",
-        "nv_inference_count{model=\"m\",version=\"2\"} 8",
-        "nv_inference_exec_count{model=\"m\",version=\"2\"} 1",
-        "nv_inference_request_duration_us{model=\"m\",version=\"2\"} 400010",
-        "nv_inference_queue_duration_us{model=\"m\",version=\"2\"} 200010",
-        "nv_inference_compute_input_duration_us{model=\"m\",version=\"2\"} 2",
-        "nv_inference_compute_infer_duration_us{model=\"m\",version=\"2\"} 197998",
-        "nv_inference_compute_output_duration_us{model=\"m\",version=\"2\"} 2000",
-        "# TYPE nv_inference_pending_request_count gauge",
-        "nv_inference_pending_request_count{model=\"m\",version=\"2\"} 4",
-        "nv_model_load_duration_secs{model=\"m\",version=\"2\"} 1.25",
-    ] {
-        assert_eq!(page.iter().filter(|l| *l == line).count(), 1, "{line}\n{}", page.join("\n"));
-    }
+    let reporters = Reporters::default();
+    let _used = used(&reporters);
+    check(
+        &page(&reporters, &MetricsOptions::default()),
+        &[
+            "# HELP nv_inference_request_success Number of successful inference requests, all batch sizes",
+            "# TYPE nv_inference_request_success counter",
+            "nv_inference_request_success{model=\"m\",version=\"2\"} 2",
+            "nv_inference_request_failure{model=\"m\",reason=\"REJECTED\",version=\"2\"} 1",
+            "nv_inference_request_failure{model=\"m\",reason=\"CANCELED\",version=\"2\"} 0",
+            "nv_inference_request_failure{model=\"m\",reason=\"BACKEND\",version=\"2\"} 1",
+            "nv_inference_request_failure{model=\"m\",reason=\"OTHER\",version=\"2\"} 0",
+            "nv_inference_count{model=\"m\",version=\"2\"} 8",
+            "nv_inference_exec_count{model=\"m\",version=\"2\"} 1",
+            "nv_inference_request_duration_us{model=\"m\",version=\"2\"} 400010",
+            "nv_inference_queue_duration_us{model=\"m\",version=\"2\"} 200010",
+            "nv_inference_compute_input_duration_us{model=\"m\",version=\"2\"} 2",
+            "nv_inference_compute_infer_duration_us{model=\"m\",version=\"2\"} 197998",
+            "nv_inference_compute_output_duration_us{model=\"m\",version=\"2\"} 2000",
+            "# TYPE nv_inference_pending_request_count gauge",
+            "nv_inference_pending_request_count{model=\"m\",version=\"2\"} 4",
+            "nv_model_load_duration_secs{model=\"m\",version=\"2\"} 1.25",
+            "# TYPE nv_pinned_memory_pool_total_bytes gauge",
+            "nv_pinned_memory_pool_total_bytes 0",
+            "nv_pinned_memory_pool_used_bytes 0",
+            "# HELP nv_cpu_utilization CPU utilization rate [0.0 - 1.0]",
+            "nv_cpu_utilization 0.25",
+            "nv_cpu_memory_total_bytes 25276510208",
+            "nv_cpu_memory_used_bytes 4096",
+        ],
+    );
 }
 
 #[test]
 fn histograms() {
-    let page = page(&[sample()], &MetricsOptions { histogram_latencies: true, ..Default::default() });
-    for line in [
-        "# TYPE nv_inference_first_response_histogram_ms histogram",
-        // The requests took 300 ms and 100.01 ms.
-        "nv_inference_first_response_histogram_ms_bucket{model=\"m\",version=\"2\",le=\"100\"} 0",
-        "nv_inference_first_response_histogram_ms_bucket{model=\"m\",version=\"2\",le=\"500\"} 2",
-        "nv_inference_first_response_histogram_ms_bucket{model=\"m\",version=\"2\",le=\"2000\"} 2",
-        "nv_inference_first_response_histogram_ms_bucket{model=\"m\",version=\"2\",le=\"5000\"} 2",
-        "nv_inference_first_response_histogram_ms_bucket{model=\"m\",version=\"2\",le=\"+Inf\"} 2",
-        "nv_inference_first_response_histogram_ms_sum{model=\"m\",version=\"2\"} 400.01",
-        "nv_inference_first_response_histogram_ms_count{model=\"m\",version=\"2\"} 2",
-        "nereid_inference_queue_duration_seconds_bucket{model=\"m\",version=\"2\",le=\"0.00005\"} 1",
-        "nereid_inference_queue_duration_seconds_bucket{model=\"m\",version=\"2\",le=\"0.1\"} 1",
-        "nereid_inference_queue_duration_seconds_bucket{model=\"m\",version=\"2\",le=\"0.25\"} 2",
-        "nereid_inference_queue_duration_seconds_bucket{model=\"m\",version=\"2\",le=\"10\"} 2",
-        "nereid_inference_queue_duration_seconds_bucket{model=\"m\",version=\"2\",le=\"+Inf\"} 2",
-        "nereid_inference_queue_duration_seconds_sum{model=\"m\",version=\"2\"} 0.20001",
-        "nereid_inference_request_duration_seconds_count{model=\"m\",version=\"2\"} 2",
-        "nereid_inference_compute_duration_seconds_sum{model=\"m\",version=\"2\"} 0.2",
-    ] {
-        assert_eq!(page.iter().filter(|l| *l == line).count(), 1, "{line}\n{}", page.join("\n"));
-    }
+    let reporters = Reporters::new(all_on().latencies());
+    let _used = used(&reporters);
+    check(
+        &page(&reporters, &all_on()),
+        &[
+            "# TYPE nv_inference_first_response_histogram_ms histogram",
+            // The requests took 300 ms and 100.01 ms, and failures count: 1 ms and 6 s.
+            "nv_inference_first_response_histogram_ms_bucket{model=\"m\",version=\"2\",le=\"100\"} 1",
+            "nv_inference_first_response_histogram_ms_bucket{model=\"m\",version=\"2\",le=\"500\"} 3",
+            "nv_inference_first_response_histogram_ms_bucket{model=\"m\",version=\"2\",le=\"2000\"} 3",
+            "nv_inference_first_response_histogram_ms_bucket{model=\"m\",version=\"2\",le=\"5000\"} 3",
+            "nv_inference_first_response_histogram_ms_bucket{model=\"m\",version=\"2\",le=\"+Inf\"} 4",
+            "nv_inference_first_response_histogram_ms_sum{model=\"m\",version=\"2\"} 6401.01",
+            "nv_inference_first_response_histogram_ms_count{model=\"m\",version=\"2\"} 4",
+            "nereid_inference_queue_duration_seconds_bucket{model=\"m\",version=\"2\",le=\"0.00005\"} 1",
+            "nereid_inference_queue_duration_seconds_bucket{model=\"m\",version=\"2\",le=\"0.1\"} 1",
+            "nereid_inference_queue_duration_seconds_bucket{model=\"m\",version=\"2\",le=\"0.25\"} 2",
+            "nereid_inference_queue_duration_seconds_bucket{model=\"m\",version=\"2\",le=\"10\"} 2",
+            "nereid_inference_queue_duration_seconds_bucket{model=\"m\",version=\"2\",le=\"+Inf\"} 2",
+            "nereid_inference_queue_duration_seconds_sum{model=\"m\",version=\"2\"} 0.20001",
+            "nereid_inference_request_duration_seconds_count{model=\"m\",version=\"2\"} 2",
+            "nereid_inference_compute_duration_seconds_sum{model=\"m\",version=\"2\"} 0.2",
+        ],
+    );
+}
+
+#[test]
+fn bounds_that_end_in_infinity_are_not_doubled() {
+    let reporters = Reporters::new(all_on().latencies());
+    let statistics = reporters.version(id("m", 1, &[]), Some(&[0.5, f64::INFINITY]));
+    statistics.record_failure(FailureReason::Other, 1_000_000);
+    let page = page(&reporters, &all_on());
+    let of_family = page.iter().filter(|line| line.starts_with("nv_inference_first_response_histogram_ms"));
+    let expected = [
+        "_count{model=\"m\",version=\"1\"} 1",
+        "_sum{model=\"m\",version=\"1\"} 1",
+        "_bucket{model=\"m\",version=\"1\",le=\"0.5\"} 0",
+        "_bucket{model=\"m\",version=\"1\",le=\"+Inf\"} 1",
+    ];
+    let expected = expected.map(|line| format!("nv_inference_first_response_histogram_ms{line}"));
+    assert!(of_family.eq(&expected), "{}", page.join("\n"));
+}
+
+#[test]
+fn summaries() {
+    let reporters = Reporters::new(all_on().latencies());
+    let _used = used(&reporters);
+    let page = page(&reporters, &all_on());
+    check(
+        &page,
+        &[
+            "# HELP nv_inference_request_summary_us Summary of inference request duration in microseconds \
+             (includes cached requests)",
+            "# TYPE nv_inference_request_summary_us summary",
+            "nv_inference_request_summary_us_count{model=\"m\",version=\"2\"} 2",
+            "nv_inference_request_summary_us_sum{model=\"m\",version=\"2\"} 400010",
+            "nv_inference_request_summary_us{model=\"m\",version=\"2\",quantile=\"0.5\"} 100010",
+            "nv_inference_request_summary_us{model=\"m\",version=\"2\",quantile=\"0.999\"} 300000",
+            "nv_inference_queue_summary_us{model=\"m\",version=\"2\",quantile=\"0.9\"} 200000",
+            "nv_inference_compute_input_summary_us{model=\"m\",version=\"2\",quantile=\"0.95\"} 1",
+            "nv_inference_compute_infer_summary_us{model=\"m\",version=\"2\",quantile=\"0.99\"} 98999",
+            "nv_inference_compute_output_summary_us_sum{model=\"m\",version=\"2\"} 2000",
+        ],
+    );
+    assert_eq!(page.iter().filter(|line| line.contains("_summary_us")).count(), 5 * (2 + 2 + 5));
 }
 
 #[test]
 fn options_choose_families() {
-    let families = |counter_latencies, histogram_latencies| {
-        let options = MetricsOptions { counter_latencies, histogram_latencies };
-        let of_type =
-            |line: &String| line.strip_prefix("# TYPE ").map(|l| l.split(' ').next().unwrap().to_owned());
-        page(&[Sample::default()], &options).iter().filter_map(of_type).collect::<Vec<_>>()
+    let of = |options: &MetricsOptions| {
+        let reporters = Reporters::new(options.latencies());
+        let _version = reporters.version(id("m", 1, &[]), None);
+        families_of(&page(&reporters, options)).into_iter().map(str::to_owned).collect::<Vec<_>>()
     };
-    let all = families(true, true);
-    assert_eq!(all.len(), 15);
+    let all = of(&all_on());
+    assert_eq!(all.len(), 25);
     let without = |part: &str| all.iter().filter(|name| !name.contains(part)).cloned().collect::<Vec<_>>();
-    assert_eq!(families(true, false), without("first_response"));
-    assert_eq!(families(false, true), without("_duration_us"));
+    assert_eq!(of(&MetricsOptions { histogram_latencies: false, ..all_on() }), without("first_response"));
+    assert_eq!(of(&MetricsOptions { summary_latencies: false, ..all_on() }), without("_summary_us"));
+    assert_eq!(of(&MetricsOptions { counter_latencies: false, ..all_on() }), without("_duration_us"));
+    assert_eq!(of(&MetricsOptions { cpu: false, ..all_on() }), without("nv_cpu"));
 }
 
 #[test]
-fn all_series_of_a_fresh_version_are_zero() {
-    let fresh = Sample { labels: labels("m", 1, [].into_iter()), ..Sample::default() };
-    let page = page(&[fresh, sample()], &MetricsOptions { histogram_latencies: true, ..Default::default() });
-    let of_version =
-        |version: &str| page.iter().filter(|line| line.contains(&format!("version=\"{version}\""))).count();
-    assert_eq!(of_version("1"), of_version("2"));
-    assert!(page.iter().filter(|line| line.contains("version=\"1\"")).all(|line| line.ends_with("} 0")));
-    let types = page.iter().filter(|line| line.starts_with("# TYPE ")).count();
-    assert_eq!(types, 15, "a family stands once, whatever the number of models");
-    assert_eq!(render(&[], &MetricsOptions::default()), "");
+fn all_series_of_a_fresh_version_are_there() {
+    let reporters = Reporters::new(all_on().latencies());
+    let _versions = (reporters.version(id("m", 1, &[]), None), used(&reporters));
+    let page = page(&reporters, &all_on());
+    let of_version = |version: &str| {
+        let version = format!("version=\"{version}\"");
+        page.iter().filter(|line| line.contains(&version)).collect::<Vec<_>>()
+    };
+    assert_eq!(of_version("1").len(), of_version("2").len());
+    for line in of_version("1") {
+        let expected = match line.as_str() {
+            line if line.contains("pending") => " 4",
+            line if line.contains("load_duration") => " 1.25",
+            line if line.contains("quantile") => " Nan",
+            _ => " 0",
+        };
+        assert!(line.ends_with(&format!("}}{expected}")), "{line}");
+    }
+    assert_eq!(families_of(&page).len(), 25, "a family stands once, whatever the number of models");
+}
+
+#[test]
+fn only_failures_outlive_their_model() {
+    let reporters = Reporters::new(all_on().latencies());
+    drop(used(&reporters));
+    let page = page(&reporters, &MetricsOptions { cpu: false, ..all_on() });
+    let mut expected = vec![
+        "# HELP nv_inference_request_failure Number of failed inference requests, all batch sizes",
+        "# TYPE nv_inference_request_failure counter",
+        "nv_inference_request_failure{model=\"m\",reason=\"REJECTED\",version=\"2\"} 1",
+        "nv_inference_request_failure{model=\"m\",reason=\"CANCELED\",version=\"2\"} 0",
+        "nv_inference_request_failure{model=\"m\",reason=\"BACKEND\",version=\"2\"} 1",
+        "nv_inference_request_failure{model=\"m\",reason=\"OTHER\",version=\"2\"} 0",
+    ];
+    let pinned = |line: &&String| line.contains("nv_pinned");
+    expected.extend(page.iter().filter(pinned).map(String::as_str));
+    assert_eq!(page, expected);
 }
 
 #[test]
@@ -122,9 +233,39 @@ fn labels_are_sorted_and_escaped() {
         ("_reserved", "x"),
         ("é", "x"),
     ];
-    let tagged = Sample { labels: labels("m", 1, tags.into_iter()), ..Sample::default() };
-    let page = page(&[tagged], &MetricsOptions::default());
-    let line = "nv_inference_request_failure{_Zone=\"z\",_team=\"a\\\"b\\\\c\\nd\",model=\"m\",reason=\"OTHER\",\
-                version=\"1\"} 0";
-    assert!(page.iter().any(|l| l == line), "{}", page.join("\n"));
+    let reporters = Reporters::default();
+    let _version = reporters.version(id("m \"1\"", 1, &tags), None);
+    check(
+        &page(&reporters, &MetricsOptions::default()),
+        &["nv_inference_request_failure{_Zone=\"z\",_team=\"a\\\"b\\\\c\\nd\",model=\"m \\\"1\\\"\",\
+           reason=\"OTHER\",version=\"1\"} 0"],
+    );
+}
+
+#[test]
+fn families_come_in_tritons_order() {
+    // The answer of a real Triton 2.51 to GET /metrics; the load duration and the histogram came later.
+    let recorded = [
+        "nv_inference_request_success",
+        "nv_inference_request_failure",
+        "nv_inference_count",
+        "nv_inference_exec_count",
+        "nv_inference_request_duration_us",
+        "nv_inference_queue_duration_us",
+        "nv_inference_compute_input_duration_us",
+        "nv_inference_compute_infer_duration_us",
+        "nv_inference_compute_output_duration_us",
+        "nv_inference_pending_request_count",
+        "nv_pinned_memory_pool_total_bytes",
+        "nv_pinned_memory_pool_used_bytes",
+        "nv_cpu_utilization",
+        "nv_cpu_memory_total_bytes",
+        "nv_cpu_memory_used_bytes",
+    ];
+    let reporters = Reporters::default();
+    let _version = reporters.version(id("m", 1, &[]), None);
+    let page = page(&reporters, &MetricsOptions::default());
+    let ours = families_of(&page);
+    let ours = ours.into_iter().filter(|name| name.starts_with("nv_") && !name.contains("load_duration"));
+    assert_eq!(ours.collect::<Vec<_>>(), recorded);
 }

@@ -1,0 +1,229 @@
+//! Metrics by labels, beside statistics by version object (Triton's `MetricModelReporter`, which models with the same
+//! labels share through a weak pointer). While one version takes over from another with the same labels, their
+//! metrics are one series that goes on; after the last of them is gone the series is gone, and one that comes later
+//! starts at 0. Failures are the exception: Triton never takes these away, so they stay and go on.
+//!
+//! Requests know nothing of this: sums are made when somebody looks, and that a version is gone shows in that nobody
+//! else holds its statistics.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use nereid_core::Timestamp;
+use parking_lot::Mutex;
+
+use crate::Statistics;
+use crate::latencies::{Latencies, LatencyOptions, LatencyValues};
+use crate::statistics::{Counts, FailureReason};
+
+/// Failures of so many series that are gone are remembered; load requests choose labels, so there is an end to it.
+const MAX_GONE: usize = 1000;
+
+/// Failures by reason, in the order of [`FailureReason::ALL`].
+type Failures = [u64; FailureReason::ALL.len()];
+
+/// What tells one series of metrics from another.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SeriesId {
+    pub model: Arc<str>,
+    pub version: u64,
+    /// The config's `metric_tags`.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// A series at one moment.
+#[derive(Debug, Clone)]
+pub struct Series {
+    pub id: SeriesId,
+    /// In the order of [`FailureReason::ALL`], those of versions included that are long gone.
+    pub failures: Failures,
+    /// Everything else; `None` when no version has these labels any more.
+    pub live: Option<Live>,
+}
+
+/// What there is to say while a version lives. Counters by batch size are left out.
+#[derive(Debug, Clone, Default)]
+pub struct Live {
+    pub counts: Counts,
+    pub latencies: LatencyValues,
+}
+
+/// The metrics of all models.
+#[derive(Debug, Default)]
+pub struct Reporters {
+    options: LatencyOptions,
+    reporters: Mutex<BTreeMap<SeriesId, Reporter>>,
+}
+
+/// One series.
+#[derive(Debug, Default)]
+struct Reporter {
+    /// Failures of times when the series had ended.
+    failures: Failures,
+    /// Counters of versions that are gone, while another one lives.
+    gone: Counts,
+    /// Held by us and, while the version lives, by its scheduler.
+    versions: Vec<Arc<Statistics>>,
+}
+
+impl Reporters {
+    /// No series yet; `options` is what each of them measures.
+    pub fn new(options: LatencyOptions) -> Self {
+        Self { options, reporters: Mutex::default() }
+    }
+
+    /// Counters for a new version. They are part of the series `id` until nobody else holds them.
+    ///
+    /// `first_response_ms` are the upper bounds of the histogram of first responses, ascending, in milliseconds, where
+    /// the model has bounds of its own. A series that is there already keeps what it has.
+    pub fn version(&self, id: SeriesId, first_response_ms: Option<&[f64]>) -> Arc<Statistics> {
+        let mut reporters = self.reporters.lock();
+        retire(&mut reporters);
+        let reporter = reporters.entry(id).or_default();
+        let latencies = match reporter.versions.last() {
+            Some(other) => other.latencies().cloned(),
+            None => Latencies::new(&self.options, first_response_ms, Timestamp::now()).map(Arc::new),
+        };
+        let statistics = Arc::new(Statistics::new(latencies));
+        reporter.versions.push(statistics.clone());
+        statistics
+    }
+
+    /// All series at this moment, in order. Requests wait for a copy of their model's counters at most.
+    pub fn series(&self) -> Vec<Series> {
+        let now = Timestamp::now();
+        let mut reporters = self.reporters.lock();
+        retire(&mut reporters);
+        reporters.iter().map(|(id, reporter)| reporter.series(id, now)).collect()
+    }
+}
+
+impl Reporter {
+    fn series(&self, id: &SeriesId, now: Timestamp) -> Series {
+        let mut counts = self.gone.clone();
+        self.versions.iter().for_each(|version| counts.add(&version.totals()));
+        let failures = std::array::from_fn(|reason| self.failures[reason] + counts.failures[reason]);
+        let live = self.versions.last().map(|last| Live {
+            counts,
+            latencies: last.latencies().map(|latencies| latencies.values(now)).unwrap_or_default(),
+        });
+        Series { id: id.clone(), failures, live }
+    }
+
+    /// Notices versions that are gone.
+    fn retire(&mut self) {
+        let Self { failures, gone, versions } = self;
+        versions.retain(|version| {
+            // Nobody can take hold of it again: there are no weak references, and we are not being asked for it.
+            let held = Arc::strong_count(version) > 1;
+            if !held {
+                gone.add(&version.totals());
+            }
+            held
+        });
+        if versions.is_empty() {
+            let ended = std::mem::take(gone);
+            failures.iter_mut().zip(ended.failures).for_each(|(sum, failed)| *sum += failed);
+        }
+    }
+}
+
+fn retire(reporters: &mut BTreeMap<SeriesId, Reporter>) {
+    reporters.values_mut().for_each(Reporter::retire);
+    let mut excess = reporters.values().filter(|r| r.versions.is_empty()).count().saturating_sub(MAX_GONE);
+    reporters.retain(|_, reporter| {
+        let forget = excess > 0 && reporter.versions.is_empty();
+        excess -= usize::from(forget);
+        !forget
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(model: &str) -> SeriesId {
+        SeriesId { model: model.into(), version: 1, tags: BTreeMap::new() }
+    }
+
+    fn fail(statistics: &Statistics, times: usize) {
+        (0..times).for_each(|_| statistics.record_failure(FailureReason::Backend, 2_000_000_000));
+    }
+
+    /// Failures of all time, failures of the living series, and how many first responses it saw.
+    fn shown(reporters: &Reporters, model: &str) -> (u64, Option<(u64, u64)>) {
+        let series = reporters.series().into_iter().find(|series| *series.id.model == *model).unwrap();
+        let live = series.live.map(|live| {
+            let first_response = live.latencies.first_response.map_or(0, |buckets| buckets.count);
+            (live.counts.fail.count, first_response)
+        });
+        (series.failures[FailureReason::Backend as usize], live)
+    }
+
+    #[test]
+    fn a_series_goes_on_while_versions_overlap_and_starts_anew_after_a_gap() {
+        let reporters = Reporters::new(LatencyOptions { histograms: true, summaries: None });
+        let first = reporters.version(id("m"), None);
+        fail(&first, 3);
+        assert_eq!(shown(&reporters, "m"), (3, Some((3, 3))));
+        let second = reporters.version(id("m"), None);
+        assert_eq!(second.snapshot().fail.count, 0, "statistics are each version's own");
+        fail(&second, 1);
+        fail(&first, 1); // still draining
+        assert_eq!(shown(&reporters, "m"), (5, Some((5, 5))));
+        drop(first);
+        assert_eq!(shown(&reporters, "m"), (5, Some((5, 5))));
+        let third = reporters.version(id("m"), None);
+        drop(second);
+        fail(&third, 1);
+        assert_eq!(shown(&reporters, "m"), (6, Some((6, 6))));
+        drop(third);
+        assert_eq!(shown(&reporters, "m"), (6, None));
+        let fourth = reporters.version(id("m"), None);
+        fail(&fourth, 1);
+        assert_eq!(shown(&reporters, "m"), (7, Some((1, 1))));
+        // The same without anybody looking in between.
+        drop(fourth);
+        let fifth = reporters.version(id("m"), None);
+        assert_eq!(shown(&reporters, "m"), (7, Some((0, 0))));
+        drop(fifth);
+    }
+
+    #[test]
+    fn labels_keep_series_apart() {
+        let reporters = Reporters::default();
+        let tagged = SeriesId { tags: BTreeMap::from([("a".into(), "b".into())]), ..id("m") };
+        let (plain, tagged) = (reporters.version(id("m"), None), reporters.version(tagged, None));
+        fail(&plain, 1);
+        fail(&tagged, 2);
+        let failures: Vec<u64> = reporters.series().iter().map(|s| s.failures[2]).collect();
+        assert_eq!(failures, [1, 2]);
+        assert_eq!(shown(&reporters, "m").1, Some((1, 0)), "no histogram unless asked for");
+    }
+
+    #[test]
+    fn bounds_are_those_of_the_version_that_began_the_series() {
+        let reporters = Reporters::new(LatencyOptions { histograms: true, summaries: None });
+        let bounds = |reporters: &Reporters| {
+            reporters.series()[0].live.clone().unwrap().latencies.first_response.unwrap().bounds_ms
+        };
+        let first = reporters.version(id("m"), Some(&[1.0, 2.0]));
+        let second = reporters.version(id("m"), None);
+        assert_eq!(bounds(&reporters), [1.0, 2.0]);
+        drop((first, second));
+        let _third = reporters.version(id("m"), None);
+        assert_eq!(bounds(&reporters), crate::latencies::FIRST_RESPONSE_MS);
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let reporters = Reporters::default();
+        let lives = reporters.version(id("0"), None);
+        for i in 0..2 * MAX_GONE {
+            fail(&reporters.version(id(&format!("m{i}")), None), 1);
+        }
+        assert_eq!(reporters.series().len(), MAX_GONE + 1);
+        assert!(shown(&reporters, "0").1.is_some());
+        drop(lives);
+    }
+}

@@ -1,0 +1,47 @@
+//! The page: collects what there is to show, and has it written.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::MetricsOptions;
+use super::families::{self, ServerValues};
+use super::host::Host;
+use super::sample::{Sample, Serving};
+use crate::service::Service;
+
+/// Everything that the page is made of.
+#[derive(Debug)]
+pub(crate) struct Page {
+    service: Arc<Service>,
+    options: MetricsOptions,
+    host: Option<Host>,
+}
+
+impl Page {
+    /// The metrics of the models of `service`.
+    pub(crate) fn new(service: Arc<Service>, options: MetricsOptions) -> Self {
+        let host = options.cpu.then(|| Host::new(options.interval));
+        Self { service, options, host }
+    }
+
+    /// The page as it is now: one series per labels and family, zeros included. Its cost grows with the number of
+    /// series; requests wait only for a copy of their model's counters.
+    ///
+    /// A model on a GPU has its one series without a `gpu_uuid` label, unlike in Triton.
+    pub(crate) fn render(&mut self) -> String {
+        let repository = self.service.repository();
+        let loaded = repository.loaded();
+        let mut serving: BTreeMap<_, _> =
+            loaded.iter().map(|model| (model.series(), Serving::of(model))).collect();
+        drop(loaded);
+        let series = repository.reporters().series().into_iter();
+        let samples: Vec<_> = series
+            .map(|series| {
+                let serving = serving.remove(&series.id);
+                Sample::new(series, serving)
+            })
+            .collect();
+        let server = ServerValues { host: self.host.as_mut().map(Host::values) };
+        families::render(&samples, &server, &self.options)
+    }
+}
