@@ -76,6 +76,16 @@ def add_sub() -> onnx.ModelProto:
     return _model([helper.make_node("Add", names[0], ["OUTPUT0"]), helper.make_node("Sub", names[0], ["OUTPUT1"])], inputs, outputs)
 
 
+def gather() -> onnx.ModelProto:
+    """`OUTPUT = [0, 10, 20, 30][INPUT]`, `[N, 1]`; an index of 4 or more fails in the model."""
+    return _model(
+        [helper.make_node("Gather", ["table", "INPUT"], ["OUTPUT"], axis=0)],
+        [helper.make_tensor_value_info("INPUT", TensorProto.INT64, ["N", 1])],
+        [helper.make_tensor_value_info("OUTPUT", TensorProto.INT64, ["N", 1])],
+        [helper.make_tensor("table", TensorProto.INT64, [4], [0, 10, 20, 30])],
+    )
+
+
 SLOW_CONFIG = """
 backend: "onnxruntime"
 max_batch_size: 0

@@ -21,9 +21,16 @@ def binary() -> str:
 
 
 def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+    return free_ports(1)[0]
+
+
+def free_ports(count: int) -> list[int]:
+    """All different, hence all taken before the first is given back."""
+    with contextlib.ExitStack() as stack:
+        listeners = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for listener in listeners:
+            listener.bind(("127.0.0.1", 0))
+        return [listener.getsockname()[1] for listener in listeners]
 
 
 def wait_until(condition: Callable[[], object], seconds: float, what: str) -> object:
@@ -41,7 +48,7 @@ class Nereid:
     """A started server. `log` is everything it wrote."""
 
     def __init__(self, repository: pathlib.Path, log: pathlib.Path, *flags: str, program: str | None = None) -> None:
-        self.http_port, self.grpc_port, self.metrics_port = free_port(), free_port(), free_port()
+        self.http_port, self.grpc_port, self.metrics_port = free_ports(3)
         self.log_path = log
         command = [
             program or binary(),

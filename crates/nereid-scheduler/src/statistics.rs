@@ -207,7 +207,7 @@ impl Statistics {
             counts.compute_histogram.observe(times.end.ns_since(times.compute_start));
         }
         counts.execution_count += 1;
-        counts.last_inference_ms = unix_ms();
+        counts.last_inference_ms = counts.last_inference_ms.max(unix_ms());
         let batch = counts.batches.entry(rows).or_default();
         batch.compute_input.add(input_ns);
         batch.compute_infer.add(infer_ns);

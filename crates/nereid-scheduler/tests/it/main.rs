@@ -1,6 +1,8 @@
 //! The scheduler with its threads, driven by instances that block until the test lets them go.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod statistics;
+
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
