@@ -1,4 +1,4 @@
-//! One model's queue, dynamic batcher, instance workers and statistics.
+//! One model's queue, dynamic batcher, instance workers and statistics, and the metrics of all models.
 //!
 //! Knows neither HTTP, gRPC nor the file system. Decisions ([`queue`], [`batcher`]) are pure and take
 //! `now`; `scheduler`, `worker`, `lead` and `timer` are the shells that own the lock, the clock

