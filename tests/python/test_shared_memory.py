@@ -18,6 +18,7 @@ from nereid_process import Nereid, serving, wait_until
 RAMP, ONES = np.arange(16, dtype=np.int32).reshape(1, 16), np.ones((1, 16), np.int32)
 PROTOCOLS = {"http": httpclient, "grpc": grpcclient}
 HUGE = 2**64 - 1
+ROUNDS = 300  # of the model `slow`: long enough to find the next request waiting
 
 
 @pytest.fixture(scope="module")
@@ -321,13 +322,14 @@ def test_classes_are_not_shared(memory: Memory) -> None:
 
 
 def test_a_region_in_use_is_unregistered_afterwards(memory: Memory, sharing: Nereid) -> None:
-    """One request keeps the only instance busy; behind it waits one whose output goes to the region."""
+    """One request keeps the only instance busy, behind it waits another; the outputs of both go to the region."""
     memory.register("out", 8)
 
-    def slow(rounds: int, outputs: list) -> threading.Thread:
+    def slow() -> threading.Thread:
         def run() -> None:
             client = Memory(memory.module, sharing)
-            value = np.array([rounds], np.int64)
+            value = np.array([ROUNDS], np.int64)
+            outputs = [memory.output("OUTPUT", ("out", 8))]
             client.client.infer("slow", [client.input("ROUNDS", value, "INT64")], outputs=outputs)
             client.close()
 
@@ -339,15 +341,14 @@ def test_a_region_in_use_is_unregistered_afterwards(memory: Memory, sharing: Ner
         (line,) = [line for line in sharing.metrics().splitlines() if line.startswith('nv_inference_pending_request_count{model="slow"')]
         return line.endswith(" 1")
 
-    first = slow(300, [memory.output("OUTPUT")])
-    second = slow(1, [memory.output("OUTPUT", ("out", 8))])
+    both = [slow(), slow()]
     wait_until(pending, 30, "one request runs, one waits")
     memory.client.unregister_system_shared_memory("out")
     assert memory.names() == ["out"]
     refused(lambda: memory.client.register_system_shared_memory("out", memory.key("out"), 8), "shared memory region 'out' already in manager")
-    first.join()
-    second.join()
-    assert memory.contents("out", np.int64, [1]) == 1
+    for thread in both:
+        thread.join()
+    assert memory.contents("out", np.int64, [1]) == ROUNDS
     assert memory.names() == []
 
 
