@@ -13,6 +13,7 @@ pub mod logging;
 pub mod metrics;
 mod metrics_port;
 mod off_the_loop;
+pub mod restricted;
 pub mod run;
 pub mod serve;
 pub mod service;

@@ -6,6 +6,7 @@ use std::thread;
 
 use crate::logging::LogOptions;
 use crate::metrics::MetricsOptions;
+use crate::restricted::Restrictions;
 use crate::trace::TraceOptions;
 
 /// Options of the whole server.
@@ -75,6 +76,8 @@ pub struct HttpEndpoint {
     pub threads: usize,
     /// Most bytes of a request body, also after decompression; at least 1.
     pub max_input_size: usize,
+    /// `--http-restricted-api`.
+    pub restrictions: Restrictions,
 }
 
 /// The gRPC endpoint.
@@ -86,6 +89,8 @@ pub struct GrpcEndpoint {
     pub port: u16,
     /// Several processes may listen on the port (`SO_REUSEPORT`).
     pub reuse_port: bool,
+    /// `--grpc-restricted-protocol`.
+    pub restrictions: Restrictions,
 }
 
 /// The metrics endpoint.
@@ -174,12 +179,14 @@ impl Default for Options {
                 reuse_port: false,
                 threads: thread::available_parallelism().map_or(1, NonZero::get),
                 max_input_size: 1 << 26,
+                restrictions: Restrictions::default(),
             },
             grpc: GrpcEndpoint {
                 enabled: true,
                 address: ANY_ADDRESS.to_owned(),
                 port: 8001,
                 reuse_port: false,
+                restrictions: Restrictions::default(),
             },
             metrics: MetricsEndpoint {
                 enabled: true,

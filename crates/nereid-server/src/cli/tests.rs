@@ -254,7 +254,7 @@ fn a_flag_that_has_no_effect_says_so_and_any_other_does_not() {
     for flag in flags::all().filter(|flag| flag.name != flags::HELP) {
         let value = match flag.name {
             "sagemaker-safe-port-range" => "1-2",
-            "http-restricted-api" | "grpc-restricted-protocol" => continue, // never without effect
+            "http-restricted-api" | "grpc-restricted-protocol" => "health:k=v",
             "grpc-use-ssl" | "grpc-use-ssl-mutual" => "false",
             "rate-limit" | "trace-level" => "off",
             "log-format" => "default",
@@ -282,12 +282,7 @@ fn a_flag_that_has_no_effect_says_so_and_any_other_does_not() {
 
 #[test]
 fn no_start_without_the_protection_that_was_asked_for() {
-    for argument in [
-        "--grpc-use-ssl=true",
-        "--grpc-use-ssl-mutual=1",
-        "--http-restricted-api=health,trace:k=v",
-        "--grpc-restricted-protocol=inference:k=v",
-    ] {
+    for argument in ["--grpc-use-ssl=true", "--grpc-use-ssl-mutual=1"] {
         let (flag, _) = argument.split_once('=').unwrap();
         let reason =
             "is not supported yet, and the server does not start without the protection it asks for.";
@@ -343,6 +338,15 @@ fn bad_values() {
             "invalid argument for --grpc_infer_response_compression_level",
         ),
         ("--http-restricted-api=health,nope:k=v", "unknown restricted api 'nope'"),
+        ("--grpc-restricted-protocol=health,:k=v", "unknown restricted protocol ''"),
+        (
+            "--http-restricted-api=health,health:k=v",
+            "restricted api 'health' can not be specified in multiple config groups",
+        ),
+        (
+            "--http-restricted-api=health:a b=v",
+            "restricted api header 'a b' is not a name that a header can have",
+        ),
         (
             "--grpc-restricted-protocol=health",
             "--grpc-restricted-protocol option format is '<config name>:<setting>=<value>'. Got health",

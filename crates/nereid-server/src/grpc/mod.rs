@@ -1,5 +1,6 @@
 //! The gRPC frontend: one line per rpc. What an rpc does is in the file named for it.
 
+mod category;
 mod control;
 mod decode;
 mod encode;
@@ -22,6 +23,7 @@ use nereid_protocol::inference::grpc_inference_service_server::{
 use nereid_protocol::inference::*;
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::restricted::Restrictions;
 use crate::serve::Draining;
 use crate::service::Service;
 use crate::{describe, status, version};
@@ -31,12 +33,23 @@ const MAX_MESSAGE_BYTES: usize = i32::MAX as usize;
 
 type Answer<T> = Result<Response<T>, Status>;
 
+/// How the gRPC port is served.
+#[derive(Debug, Clone)]
+pub struct GrpcOptions {
+    /// `--grpc-restricted-protocol`.
+    pub restrictions: Restrictions,
+}
+
 /// The services on the gRPC port: inference, health and reflection. Streams take no new requests once
 /// `draining` has started.
 ///
 /// # Errors
 /// The compiled-in descriptors are broken.
-pub fn router(service: Arc<Service>, draining: Draining) -> Result<Router, tonic_reflection::server::Error> {
+pub fn router(
+    service: Arc<Service>,
+    options: GrpcOptions,
+    draining: Draining,
+) -> Result<Router, tonic_reflection::server::Error> {
     let inference = GrpcInferenceServiceServer::new(Grpc { service: service.clone(), draining })
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
@@ -52,7 +65,7 @@ pub fn router(service: Arc<Service>, draining: Draining) -> Result<Router, tonic
         .add_service(HealthServer::new(health::Health(service)))
         .add_service(reflection)
         .add_service(reflection_alpha);
-    Ok(routes.routes().prepare().into_axum_router())
+    Ok(category::restrict(routes.routes().prepare().into_axum_router(), &options.restrictions))
 }
 
 /// The rpcs of `inference.GRPCInferenceService`.

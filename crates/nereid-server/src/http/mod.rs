@@ -15,6 +15,7 @@ mod models;
 mod path;
 pub(crate) mod reply;
 mod repository;
+mod routes;
 mod settings;
 mod shared_memory;
 mod trace_setting;
@@ -26,6 +27,8 @@ use axum::Router;
 use axum::handler::Handler;
 use axum::routing::{MethodRouter, get, post};
 
+use self::routes::Routes;
+use crate::restricted::{Category, Restrictions};
 use crate::service::Service;
 
 /// What the handlers share.
@@ -42,45 +45,70 @@ pub struct Limits {
     pub max_input_bytes: usize,
 }
 
+/// How the HTTP port is served.
+#[derive(Debug, Clone)]
+pub struct HttpOptions {
+    pub limits: Limits,
+    /// `--http-restricted-api`.
+    pub restrictions: Restrictions,
+}
+
 /// The routes of the HTTP port.
-pub fn router(service: Arc<Service>, limits: Limits) -> Router {
+pub fn router(service: Arc<Service>, options: HttpOptions) -> Router {
+    use Category::{
+        Health, Inference, Logging, Metadata, ModelConfig, ModelRepository, SharedMemory, Statistics, Trace,
+    };
     use Refusal::{Json, Text};
 
-    let mut router = Router::new()
-        .route("/v2", on_get(models::server, Json))
-        .route("/v2/health/live", on_get(health::live, Text))
-        .route("/v2/health/ready", on_get(health::ready, Text))
-        .route("/v2/models/stats", on_get(models::all_statistics, Json))
-        .route("/v2/logging", on_get_or_post(logging::get, logging::set))
-        .route("/v2/trace/setting", on_get_or_post(trace_setting::get, trace_setting::set))
+    let HttpOptions { limits, restrictions } = options;
+    let mut router = Routes::new(restrictions)
+        .route(Metadata, "/v2", on_get(models::server, Json))
+        .route(Health, "/v2/health/live", on_get(health::live, Text))
+        .route(Health, "/v2/health/ready", on_get(health::ready, Text))
+        .route(Statistics, "/v2/models/stats", on_get(models::all_statistics, Json))
+        .route(Logging, "/v2/logging", on_get_or_post(logging::get, logging::set))
+        .route(Trace, "/v2/trace/setting", on_get_or_post(trace_setting::get, trace_setting::set))
         .route(
+            Trace,
             "/v2/models/{model}/trace/setting",
             on_get_or_post(trace_setting::get_of_model, trace_setting::set_of_model),
         )
-        .route("/v2/repository/index", on_post(repository::index, Json))
-        .route("/v2/repository/{repository}/index", on_post(repository::index, Json))
-        .route("/v2/repository/models/{model}/load", on_post(repository::load, Json))
-        .route("/v2/repository/models/{model}/unload", on_post(repository::unload, Json))
-        .route("/v2/repository/{repository}/models/{model}/load", on_post(repository::named, Json))
-        .route("/v2/repository/{repository}/models/{model}/unload", on_post(repository::named, Json));
+        .route(ModelRepository, "/v2/repository/index", on_post(repository::index, Json))
+        .route(ModelRepository, "/v2/repository/{repository}/index", on_post(repository::index, Json))
+        .route(ModelRepository, "/v2/repository/models/{model}/load", on_post(repository::load, Json))
+        .route(ModelRepository, "/v2/repository/models/{model}/unload", on_post(repository::unload, Json))
+        .route(
+            ModelRepository,
+            "/v2/repository/{repository}/models/{model}/load",
+            on_post(repository::named, Json),
+        )
+        .route(
+            ModelRepository,
+            "/v2/repository/{repository}/models/{model}/unload",
+            on_post(repository::named, Json),
+        );
     for model in ["/v2/models/{model}", "/v2/models/{model}/versions/{version}"] {
         router = router
-            .route(model, on_get(models::metadata, Json))
-            .route(&format!("{model}/config"), on_get(models::config, Json))
-            .route(&format!("{model}/stats"), on_get(models::statistics, Json))
-            .route(&format!("{model}/ready"), on_get(models::ready, Text))
-            .route(&format!("{model}/infer"), on_post(infer::infer, Text));
+            .route(Metadata, model, on_get(models::metadata, Json))
+            .route(ModelConfig, &format!("{model}/config"), on_get(models::config, Json))
+            .route(Statistics, &format!("{model}/stats"), on_get(models::statistics, Json))
+            .route(Health, &format!("{model}/ready"), on_get(models::ready, Text))
+            .route(Inference, &format!("{model}/infer"), on_post(infer::infer, Text));
     }
     for kind in ["system", "cuda"] {
         let path = format!("/v2/{kind}sharedmemory");
-        for region in ["", "/region/{region}"] {
+        for region in [path.clone(), path + "/region/{region}"] {
             router = router
-                .route(&format!("{path}{region}/status"), on_get(shared_memory::status, Json))
-                .route(&format!("{path}{region}/register"), on_post(shared_memory::register, Json))
-                .route(&format!("{path}{region}/unregister"), on_post(shared_memory::unregister, Json));
+                .route(SharedMemory, &format!("{region}/status"), on_get(shared_memory::status, Json))
+                .route(SharedMemory, &format!("{region}/register"), on_post(shared_memory::register, Json))
+                .route(
+                    SharedMemory,
+                    &format!("{region}/unregister"),
+                    on_post(shared_memory::unregister, Json),
+                );
         }
     }
-    router.fallback(reply::not_found).with_state(Http { service, limits })
+    router.with_state(Http { service, limits })
 }
 
 /// How a route refuses other methods: Triton labels some of these bodies as JSON and some as text.

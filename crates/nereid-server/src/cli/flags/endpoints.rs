@@ -1,8 +1,11 @@
 //! Flags of the endpoints for inference: HTTP, gRPC, SageMaker, Vertex AI.
 
+use std::sync::Arc;
+
 use super::super::value::{self, Result};
 use super::Value::{Boolean, Form, Integer, Text};
 use super::{Draft, Flag, is, not_yet, put, ready};
+use crate::restricted::{Category, Restriction, Restrictions};
 
 pub(super) const HTTP: &[Flag] = &[
     ready(
@@ -54,11 +57,11 @@ pub(super) const HTTP: &[Flag] = &[
         http_max_input_size,
         "Most bytes of a request body, also after decompression.",
     ),
-    not_yet(
+    ready(
         "http-restricted-api",
         Form("string>:<string>=<string"),
         "",
-        |_, v| restricted(v, "http-restricted-api", "api"),
+        |d, v| restricted(&mut d.options.http.restrictions, v, &HTTP_RESTRICTED),
         "<apis>:<header>=<value>: requests to these APIs need the header with this value. APIs, separated by commas: \
          health, metadata, inference, shared-memory, model-config, model-repository, statistics, trace, logging.",
     ),
@@ -204,11 +207,11 @@ pub(super) const GRPC: &[Flag] = &[
         is::integer,
         "Milliseconds that calls get to finish when their connection has reached its age.",
     ),
-    not_yet(
+    ready(
         "grpc-restricted-protocol",
         Form("string>:<string>=<string"),
         "",
-        |_, v| restricted(v, "grpc-restricted-protocol", "protocol"),
+        |d, v| restricted(&mut d.options.grpc.restrictions, v, &GRPC_RESTRICTED),
         "<protocols>:<key>=<value>: calls to these protocols need the metadata triton-grpc-protocol-<key> with this \
          value. The same names as for --http-restricted-api.",
     ),
@@ -250,19 +253,6 @@ pub(super) const VERTEX: &[Flag] = &[
     not_yet("vertex-ai-default-model", Text, "", is::anything, "Model that requests without a model go to."),
 ];
 
-/// What `--http-restricted-api` and `--grpc-restricted-protocol` can name.
-const RESTRICTED: [&str; 9] = [
-    "health",
-    "metadata",
-    "inference",
-    "shared-memory",
-    "model-config",
-    "model-repository",
-    "statistics",
-    "trace",
-    "logging",
-];
-
 fn http_threads(draft: &mut Draft, text: &str) -> Result<()> {
     let threads: i32 = value::integer(text)?;
     draft.options.http.threads = usize::try_from(threads)
@@ -291,12 +281,34 @@ fn grpc_response_pool(_: &mut Draft, text: &str) -> Result<()> {
     if value::integer::<i32>(text)? > 0 { Ok(()) } else { Err(positive.to_owned()) }
 }
 
-fn restricted(text: &str, flag: &str, kind: &str) -> Result<()> {
-    let (names, _, _) = value::full_setting(text, flag, "config name", ':')?;
-    match names.split(',').find(|name| !RESTRICTED.contains(name)) {
-        Some(name) => Err(format!("unknown restricted {kind} '{name}'")),
-        None => unprotected(flag),
+/// What `--http-restricted-api` and `--grpc-restricted-protocol` differ in.
+struct Restricted {
+    flag: &'static str,
+    /// What messages call the thing.
+    kind: &'static str,
+    /// What stands before the header's name on the wire.
+    prefix: &'static str,
+}
+
+const HTTP_RESTRICTED: Restricted = Restricted { flag: "http-restricted-api", kind: "api", prefix: "" };
+const GRPC_RESTRICTED: Restricted =
+    Restricted { flag: "grpc-restricted-protocol", kind: "protocol", prefix: "triton-grpc-protocol-" };
+
+fn restricted(restrictions: &mut Restrictions, text: &str, of: &Restricted) -> Result<()> {
+    let Restricted { flag, kind, prefix } = of;
+    let (names, key, value) = value::full_setting(text, flag, "config name", ':')?;
+    let restriction = Restriction::new(&format!("{prefix}{key}"), value).map_err(|_| {
+        format!("restricted {kind} header '{prefix}{key}' is not a name that a header can have")
+    })?;
+    let restriction = Arc::new(restriction);
+    for name in names.split(',') {
+        let category =
+            Category::from_name(name).ok_or_else(|| format!("unknown restricted {kind} '{name}'"))?;
+        if !restrictions.insert(category, restriction.clone()) {
+            return Err(format!("restricted {kind} '{name}' can not be specified in multiple config groups"));
+        }
     }
+    Ok(())
 }
 
 fn tls(text: &str, flag: &str) -> Result<()> {
