@@ -42,9 +42,9 @@ def infer_input(client: object) -> list:
 def test_http_without_the_key(restricted: Nereid, headers: dict[str, str] | None) -> None:
     with httpclient.InferenceServerClient(restricted.http) as client:
         for call in (
-            lambda: client.infer("mnist_mlp", infer_input(httpclient), headers=headers),
-            lambda: client.get_model_repository_index(headers=headers),
-            lambda: client.load_model("mnist_mlp", headers=headers),
+            lambda: client.infer("mnist_mlp", infer_input(httpclient), headers=dict(headers or {})),
+            lambda: client.get_model_repository_index(headers=dict(headers or {})),
+            lambda: client.load_model("mnist_mlp", headers=dict(headers or {})),
         ):
             with pytest.raises(InferenceServerException, match="This API is restricted, expecting header 'infer-key'") as refused:
                 call()
@@ -53,29 +53,29 @@ def test_http_without_the_key(restricted: Nereid, headers: dict[str, str] | None
 
 def test_http_with_the_key(restricted: Nereid) -> None:
     with httpclient.InferenceServerClient(restricted.http) as client:
-        result = client.infer("mnist_mlp", infer_input(httpclient), headers=HTTP_KEY)
+        result = client.infer("mnist_mlp", infer_input(httpclient), headers=dict(HTTP_KEY))
         assert result.as_numpy("output").shape == (1, 10)
-        assert client.get_model_repository_index(headers=HTTP_KEY)
+        assert client.get_model_repository_index(headers=dict(HTTP_KEY))
         assert client.is_server_live() and client.get_model_metadata("mnist_mlp"), "the rest is open"
         statistics = client.get_inference_statistics("mnist_mlp", headers={"Admin-Key": "a=b:c"})
         assert statistics["model_stats"]
         with pytest.raises(InferenceServerException, match="expecting header 'admin-key'"):
-            client.get_inference_statistics("mnist_mlp", headers=HTTP_KEY)
+            client.get_inference_statistics("mnist_mlp", headers=dict(HTTP_KEY))
 
 
 def test_http_restrictions_come_before_the_method(restricted: Nereid) -> None:
     for method in ("GET", "PUT", "DELETE", "POST"):
         answer = restricted.request(method, "/v2/models/mnist_mlp/infer")
         assert (answer.status, answer.error()) == (403, "This API is restricted, expecting header 'infer-key'")
-    assert restricted.request("GET", "/v2/models/mnist_mlp/infer", headers=HTTP_KEY).status == 405
+    assert restricted.request("GET", "/v2/models/mnist_mlp/infer", headers=dict(HTTP_KEY)).status == 405
 
 
 @pytest.mark.parametrize("headers", [None, {"triton-grpc-protocol-infer-key": "x"}, {"infer-key": "open sesame"}])
 def test_grpc_without_the_key(restricted: Nereid, headers: dict[str, str] | None) -> None:
     with grpcclient.InferenceServerClient(restricted.grpc) as client:
         for call in (
-            lambda: client.infer("mnist_mlp", infer_input(grpcclient), headers=headers),
-            lambda: client.get_model_repository_index(headers=headers),
+            lambda: client.infer("mnist_mlp", infer_input(grpcclient), headers=dict(headers or {})),
+            lambda: client.get_model_repository_index(headers=dict(headers or {})),
         ):
             with pytest.raises(InferenceServerException) as refused:
                 call()
@@ -85,7 +85,7 @@ def test_grpc_without_the_key(restricted: Nereid, headers: dict[str, str] | None
 
 def test_grpc_with_the_key(restricted: Nereid) -> None:
     with grpcclient.InferenceServerClient(restricted.grpc) as client:
-        result = client.infer("mnist_mlp", infer_input(grpcclient), headers=GRPC_KEY)
+        result = client.infer("mnist_mlp", infer_input(grpcclient), headers=dict(GRPC_KEY))
         assert result.as_numpy("output").shape == (1, 10)
         assert client.get_model_metadata("mnist_mlp").name == "mnist_mlp", "the rest is open"
         assert client.is_server_ready(headers={"triton-grpc-protocol-admin-key": "a=b:c"})
@@ -98,7 +98,7 @@ def stream(server: Nereid, headers: dict[str, str] | None) -> tuple:
     """The first answer of a stream: a result and an error, one of them `None`."""
     answers = queue.Queue()
     with grpcclient.InferenceServerClient(server.grpc) as client:
-        client.start_stream(lambda result, error: answers.put((result, error)), headers=headers)
+        client.start_stream(lambda result, error: answers.put((result, error)), headers=dict(headers or {}))
         with contextlib.suppress(InferenceServerException):  # refused already; the answer says why
             client.async_stream_infer("mnist_mlp", infer_input(grpcclient))
         return answers.get(timeout=30)

@@ -8,6 +8,7 @@ mod classification;
 pub mod cli;
 mod describe;
 pub mod grpc;
+pub mod header_forward;
 pub mod http;
 pub mod logging;
 pub mod metrics;

@@ -129,14 +129,21 @@ impl Ports {
         let http1 = ServeOptions { protocol: Protocol::Http1 };
         let http2 = ServeOptions { protocol: Protocol::Http2 };
         if let Some(bound) = self.grpc {
-            let served = grpc::GrpcOptions { restrictions: options.grpc.restrictions.clone() };
+            let served = grpc::GrpcOptions {
+                restrictions: options.grpc.restrictions.clone(),
+                header_forward: options.grpc.header_forward.clone(),
+            };
             let router = grpc::router(service.clone(), served, drain.draining())?;
             let listener = listen(bound, "GRPCInferenceService")?;
             tokio::spawn(serve(listener, router, http2, shards.clone(), drain.draining()));
         }
         if let Some(bound) = self.http {
             let limits = http::Limits { max_input_bytes: options.http.max_input_size };
-            let served = http::HttpOptions { limits, restrictions: options.http.restrictions.clone() };
+            let served = http::HttpOptions {
+                limits,
+                restrictions: options.http.restrictions.clone(),
+                header_forward: options.http.header_forward.clone(),
+            };
             let router = http::router(service.clone(), served);
             let listener = listen(bound, "HTTPService")?;
             tokio::spawn(serve(listener, router, http1, shards.clone(), drain.draining()));

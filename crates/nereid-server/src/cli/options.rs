@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZero;
+use std::sync::Arc;
 use std::thread;
 
+use crate::header_forward::HeaderForward;
 use crate::logging::LogOptions;
 use crate::metrics::MetricsOptions;
 use crate::restricted::Restrictions;
@@ -78,6 +80,8 @@ pub struct HttpEndpoint {
     pub max_input_size: usize,
     /// `--http-restricted-api`.
     pub restrictions: Restrictions,
+    /// `--http-header-forward-pattern`.
+    pub header_forward: Option<Arc<HeaderForward>>,
 }
 
 /// The gRPC endpoint.
@@ -91,6 +95,8 @@ pub struct GrpcEndpoint {
     pub reuse_port: bool,
     /// `--grpc-restricted-protocol`.
     pub restrictions: Restrictions,
+    /// `--grpc-header-forward-pattern`.
+    pub header_forward: Option<Arc<HeaderForward>>,
 }
 
 /// The metrics endpoint.
@@ -180,6 +186,7 @@ impl Default for Options {
                 threads: thread::available_parallelism().map_or(1, NonZero::get),
                 max_input_size: 1 << 26,
                 restrictions: Restrictions::default(),
+                header_forward: None,
             },
             grpc: GrpcEndpoint {
                 enabled: true,
@@ -187,6 +194,7 @@ impl Default for Options {
                 port: 8001,
                 reuse_port: false,
                 restrictions: Restrictions::default(),
+                header_forward: None,
             },
             metrics: MetricsEndpoint {
                 enabled: true,

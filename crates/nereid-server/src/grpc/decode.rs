@@ -2,18 +2,21 @@
 //! out once; of tensors in shared memory only the place is found here. Mirror image of `encode.rs`; texts are
 //! Triton's (`infer_handler.cc`).
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use nereid_core::{
-    CorrelationId, DataType, Error, InferRequest, InputTensor, ModelConfig, Parameter, Result, Shape,
-    string_tensor, unknown_datatype,
+    CorrelationId, DataType, Error, InferRequest, InputTensor, ModelConfig, Parameter, Parameters, Result,
+    Shape, string_tensor, unknown_datatype,
 };
 use nereid_protocol::inference::infer_parameter::ParameterChoice;
 use nereid_protocol::inference::model_infer_request::{InferInputTensor, InferRequestedOutputTensor};
 use nereid_protocol::inference::{InferParameter, InferTensorContents, ModelInferRequest};
+use tonic::metadata::{KeyAndValueRef, MetadataMap};
 
 use super::shared_memory::bounds;
+use crate::header_forward::HeaderForward;
 use crate::shared_memory::{SharedMemory, Windows};
 
 /// Longest correlation id that is a string, in bytes.
@@ -35,6 +38,24 @@ impl Outputs {
     pub(super) fn classes(&self, output: &str) -> Option<usize> {
         self.classes.iter().find(|(name, _)| name == output).map(|(_, count)| *count)
     }
+}
+
+/// The parameters that metadata become, worked out once per call; `None` when nothing is forwarded. The error is that of
+/// every request of the call.
+pub(super) type Forwarded = Option<Arc<Result<Parameters>>>;
+
+/// Takes what is to be forwarded out of `metadata`. Values of binary metadata are decoded.
+pub(super) fn forwarded(forward: Option<&HeaderForward>, metadata: &MetadataMap) -> Forwarded {
+    let of_the_call = |name: &str| !matches!(name, "te" | "content-type") && !name.starts_with("grpc-");
+    let pairs = metadata.iter().map(|pair| match pair {
+        KeyAndValueRef::Ascii(key, value) => (key.as_str(), Cow::Borrowed(value.as_bytes())),
+        KeyAndValueRef::Binary(key, value) => {
+            let decoded = value.to_bytes().map(|bytes| Cow::Owned(bytes.into()));
+            (key.as_str(), decoded.unwrap_or_else(|_| value.as_encoded_bytes().into()))
+        }
+    });
+    let pairs = pairs.filter(|(name, _)| of_the_call(name));
+    forward.map(|forward| Arc::new(forward.parameters(pairs)))
 }
 
 /// Decodes `message` for the model of `config`.

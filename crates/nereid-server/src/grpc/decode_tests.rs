@@ -200,3 +200,31 @@ fn places_in_shared_memory() {
         refused(ModelInferRequest { outputs: vec![output], ..Default::default() }, &expected);
     }
 }
+
+#[test]
+fn metadata_become_parameters() {
+    let mut metadata = MetadataMap::new();
+    for name in ["my-key", "other", "grpc-timeout", "content-type", "te", "user-agent"] {
+        metadata.insert(name, "value".parse().unwrap());
+    }
+    metadata.append("my-key", "second".parse().unwrap());
+    for value in [&b"caf\xc3\xa9"[..], b"nul\0in", b"\xff"] {
+        metadata.append_bin("my-key-bin", tonic::metadata::MetadataValue::from_bytes(value));
+    }
+    let check = |pattern: &str, expected: &[(&str, &str)]| {
+        let forward = HeaderForward::new(pattern).unwrap();
+        let forwarded = forwarded(Some(&forward), &metadata).unwrap();
+        let mut found = (*forwarded).clone().unwrap();
+        found.sort_by(|a, b| a.0.cmp(&b.0)); // stable: values of one name keep their order
+        let text = |(name, value): &(&str, &str)| (name.to_string(), Parameter::Text(value.to_string()));
+        assert_eq!(found, expected.iter().map(text).collect::<Vec<_>>(), "{pattern}");
+    };
+    check("MY-key$", &[("my-key", "value"), ("my-key", "second")]);
+    check("-bin", &[("my-key-bin", "café"), ("my-key-bin", "nul\0in"), ("my-key-bin", "\u{fffd}")]);
+    check("te|type|user", &[("user-agent", "value")]);
+    assert!(forwarded(None, &metadata).is_none());
+    metadata.insert("triton_grpc_error", "true".parse().unwrap());
+    let refused = forwarded(Some(&HeaderForward::new("error").unwrap()), &metadata).unwrap();
+    let message = "Header 'triton_grpc_error' is reserved for Triton usage and cannot be forwarded.";
+    assert_eq!((*refused).clone().unwrap_err().message(), message);
+}

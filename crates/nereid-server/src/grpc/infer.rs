@@ -5,7 +5,8 @@ use std::mem;
 use nereid_core::Result;
 use nereid_protocol::inference::{ModelInferRequest, ModelInferResponse};
 
-use super::{decode, encode};
+use super::decode::{self, Forwarded};
+use super::encode;
 use crate::service::Service;
 use crate::trace::{Event, Trace};
 use crate::version;
@@ -13,14 +14,21 @@ use crate::version;
 /// What has happened to a request that is there: a message is handed over whole, so reading it takes no time here.
 const RECEIVED: [Event; 2] = [Event::GrpcWaitreadStart, Event::GrpcWaitreadEnd];
 
-/// Answers one request.
+/// Answers one request, to which the `forwarded` metadata belong.
 ///
 /// # Errors
 /// Whatever the model's client is to see.
-pub(super) async fn infer(service: &Service, request: ModelInferRequest) -> Result<ModelInferResponse> {
+pub(super) async fn infer(
+    service: &Service,
+    request: ModelInferRequest,
+    forwarded: Forwarded,
+) -> Result<ModelInferResponse> {
     let received = service.tracer().now();
     let model = service.model(&request.model_name, version::parse(&request.model_version)?)?;
     let (mut request, outputs) = decode::decode(request, &model.config, service.shared_memory())?;
+    if let Some(forwarded) = forwarded {
+        request.parameters.extend((*forwarded).clone()?);
+    }
     if let Some(windows) = &outputs.windows {
         request = windows.read(request, &model.config).await?;
     }

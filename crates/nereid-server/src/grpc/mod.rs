@@ -23,6 +23,7 @@ use nereid_protocol::inference::grpc_inference_service_server::{
 use nereid_protocol::inference::*;
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::header_forward::HeaderForward;
 use crate::restricted::Restrictions;
 use crate::serve::Draining;
 use crate::service::Service;
@@ -38,6 +39,8 @@ type Answer<T> = Result<Response<T>, Status>;
 pub struct GrpcOptions {
     /// `--grpc-restricted-protocol`.
     pub restrictions: Restrictions,
+    /// `--grpc-header-forward-pattern`.
+    pub header_forward: Option<Arc<HeaderForward>>,
 }
 
 /// The services on the gRPC port: inference, health and reflection. Streams take no new requests once
@@ -50,7 +53,9 @@ pub fn router(
     options: GrpcOptions,
     draining: Draining,
 ) -> Result<Router, tonic_reflection::server::Error> {
-    let inference = GrpcInferenceServiceServer::new(Grpc { service: service.clone(), draining })
+    let GrpcOptions { restrictions, header_forward } = options;
+    let inference = Grpc { service: service.clone(), header_forward, draining };
+    let inference = GrpcInferenceServiceServer::new(inference)
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
     let reflection = tonic_reflection::server::Builder::configure()
@@ -65,13 +70,14 @@ pub fn router(
         .add_service(HealthServer::new(health::Health(service)))
         .add_service(reflection)
         .add_service(reflection_alpha);
-    Ok(category::restrict(routes.routes().prepare().into_axum_router(), &options.restrictions))
+    Ok(category::restrict(routes.routes().prepare().into_axum_router(), &restrictions))
 }
 
 /// The rpcs of `inference.GRPCInferenceService`.
 #[derive(Debug)]
 struct Grpc {
     service: Arc<Service>,
+    header_forward: Option<Arc<HeaderForward>>,
     draining: Draining,
 }
 
@@ -126,14 +132,16 @@ impl GrpcInferenceService for Grpc {
     }
 
     async fn model_infer(&self, request: Request<ModelInferRequest>) -> Answer<ModelInferResponse> {
-        answer(infer::infer(&self.service, request.into_inner()).await)
+        let forwarded = decode::forwarded(self.header_forward.as_deref(), request.metadata());
+        answer(infer::infer(&self.service, request.into_inner(), forwarded).await)
     }
 
     async fn model_stream_infer(
         &self,
         request: Request<Streaming<ModelInferRequest>>,
     ) -> Answer<Self::ModelStreamInferStream> {
-        Ok(Response::new(stream::serve(self.service.clone(), request, self.draining.clone())))
+        let forwarded = decode::forwarded(self.header_forward.as_deref(), request.metadata());
+        Ok(Response::new(stream::serve(self.service.clone(), request, forwarded, self.draining.clone())))
     }
 
     async fn repository_index(

@@ -11,6 +11,7 @@ use nereid_core::{Error, Parameter};
 use nereid_protocol::inference::{ModelInferRequest, ModelInferResponse, ModelStreamInferResponse};
 use tonic::{Request, Status, Streaming};
 
+use super::decode::Forwarded;
 use super::{encode, infer};
 use crate::serve::Draining;
 use crate::service::Service;
@@ -30,21 +31,27 @@ pub(super) type Responses = Pin<Box<dyn Stream<Item = Result<ModelStreamInferRes
 pub(super) fn serve(
     service: Arc<Service>,
     request: Request<Streaming<ModelInferRequest>>,
+    forwarded: Forwarded,
     mut draining: Draining,
 ) -> Responses {
     let grpc_errors = request.metadata().get(GRPC_ERROR).is_some_and(|value| value == "true");
     let requests = request.into_inner().take_until(async move { draining.started().await });
-    let responses = requests.map(move |request| respond(service.clone(), request)).buffered(IN_FLIGHT);
+    let responses =
+        requests.map(move |request| respond(service.clone(), request, forwarded.clone())).buffered(IN_FLIGHT);
     if grpc_errors { Box::pin(end_at_error(responses)) } else { Box::pin(responses.map(in_band)) }
 }
 
 /// A response, or the id of the request that failed and why; outside, a broken stream.
 type Outcome = Result<Result<ModelInferResponse, (String, Error)>, Status>;
 
-async fn respond(service: Arc<Service>, request: Result<ModelInferRequest, Status>) -> Outcome {
+async fn respond(
+    service: Arc<Service>,
+    request: Result<ModelInferRequest, Status>,
+    forwarded: Forwarded,
+) -> Outcome {
     let request = request?;
     let id = request.id.clone();
-    let mut response = match infer::infer(&service, request).await {
+    let mut response = match infer::infer(&service, request, forwarded).await {
         Ok(response) => response,
         Err(error) => return Ok(Err((id, error))),
     };

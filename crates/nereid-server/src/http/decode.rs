@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
+use http::HeaderMap;
 use nereid_core::shape::{self, Dims};
 use nereid_core::{
     CorrelationId, DataType, Error, InferRequest, InputTensor, ModelConfig, Parameter, Result, Sequence,
@@ -11,6 +12,7 @@ use nereid_core::{
 };
 use nereid_protocol::rest::{self, ErrorKind, InputData};
 
+use crate::header_forward::HeaderForward;
 use crate::shared_memory::{Bounds, SharedMemory, Windows};
 
 /// How outputs are wanted.
@@ -160,6 +162,20 @@ pub(super) fn decode_raw(body: Bytes, config: &ModelConfig) -> Result<(InferRequ
     let tensor = InputTensor { name: input.name.to_string(), datatype: input.datatype, shape: dims, data };
     let request = InferRequest { inputs: vec![tensor], ..Default::default() };
     Ok((request, Outputs { listed: Vec::new(), default: rest::Encoding::Binary, windows: None }))
+}
+
+/// Adds the headers that are to be forwarded to the parameters of `request`.
+///
+/// # Errors
+/// A header that matches has a reserved name.
+pub(super) fn forward_headers(
+    request: &mut InferRequest,
+    forward: &HeaderForward,
+    headers: &HeaderMap,
+) -> Result<()> {
+    let headers = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes().into()));
+    request.parameters.extend(forward.parameters(headers)?);
+    Ok(())
 }
 
 fn input(input: rest::Input, id: &str, config: &ModelConfig) -> Result<InputTensor> {

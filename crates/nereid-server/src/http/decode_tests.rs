@@ -98,3 +98,21 @@ fn unknown_types_are_refused_like_wrong_ones() {
         "[request id: 7] inference input 'INPUT0' data-type is '<invalid>', but model 'identity' expects 'FP32'"
     );
 }
+
+#[test]
+fn headers_join_the_parameters_of_the_body() {
+    let body = br#"{"inputs":[],"parameters":{"my_header_1":1}}"#;
+    let (mut request, _) =
+        decode(&Bytes::from_static(body), None, &identity_config(8), LIMIT, &SharedMemory::new(false))
+            .unwrap();
+    let mut headers = HeaderMap::new();
+    for (name, value) in [("my_header_1", "a"), ("host", "h"), ("my_header_1", "b")] {
+        headers.append(name, value.parse().unwrap());
+    }
+    forward_headers(&mut request, &HeaderForward::new("MY_HEADER").unwrap(), &headers).unwrap();
+    let expected = [Parameter::Int(1), Parameter::Text("a".into()), Parameter::Text("b".into())];
+    assert_eq!(request.parameters, expected.map(|value| ("my_header_1".to_owned(), value)));
+    headers.insert("priority", "1".parse().unwrap());
+    let refused = forward_headers(&mut request, &HeaderForward::new("").unwrap(), &headers).unwrap_err();
+    assert_eq!(refused.message(), "Header 'priority' is reserved for Triton usage and cannot be forwarded.");
+}

@@ -48,6 +48,9 @@ async fn answer(
     let body = decompress(encoding, body, limit).await.map_err(Refused::Text)?;
     let json_length = json_length(&parts.headers, &body).map_err(Refused::Text)?;
     let (mut request, outputs) = decode(body, json_length, &model, limit, &http.service).await?;
+    if let Some(forward) = &http.header_forward {
+        decode::forward_headers(&mut request, forward, &parts.headers)?;
+    }
     if let Some(windows) = &outputs.windows {
         request = windows.read(request, &model.config).await?;
     }

@@ -28,6 +28,7 @@ use axum::handler::Handler;
 use axum::routing::{MethodRouter, get, post};
 
 use self::routes::Routes;
+use crate::header_forward::HeaderForward;
 use crate::restricted::{Category, Restrictions};
 use crate::service::Service;
 
@@ -36,6 +37,7 @@ use crate::service::Service;
 pub struct Http {
     service: Arc<Service>,
     limits: Limits,
+    header_forward: Option<Arc<HeaderForward>>,
 }
 
 /// Bounds on what a client may send.
@@ -51,6 +53,8 @@ pub struct HttpOptions {
     pub limits: Limits,
     /// `--http-restricted-api`.
     pub restrictions: Restrictions,
+    /// `--http-header-forward-pattern`.
+    pub header_forward: Option<Arc<HeaderForward>>,
 }
 
 /// The routes of the HTTP port.
@@ -60,7 +64,7 @@ pub fn router(service: Arc<Service>, options: HttpOptions) -> Router {
     };
     use Refusal::{Json, Text};
 
-    let HttpOptions { limits, restrictions } = options;
+    let HttpOptions { limits, restrictions, header_forward } = options;
     let mut router = Routes::new(restrictions)
         .route(Metadata, "/v2", on_get(models::server, Json))
         .route(Health, "/v2/health/live", on_get(health::live, Text))
@@ -108,7 +112,7 @@ pub fn router(service: Arc<Service>, options: HttpOptions) -> Router {
                 );
         }
     }
-    router.with_state(Http { service, limits })
+    router.with_state(Http { service, limits, header_forward })
 }
 
 /// How a route refuses other methods: Triton labels some of these bodies as JSON and some as text.

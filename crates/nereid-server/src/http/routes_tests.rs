@@ -58,7 +58,10 @@ fn server(category: Option<Category>) -> Router {
     if let Some(category) = category {
         assert!(restrictions.insert(category, Arc::new(Restriction::new(KEY.0, KEY.1).unwrap())));
     }
-    router(Arc::new(service), HttpOptions { limits: Limits { max_input_bytes: 1 << 20 }, restrictions })
+    router(
+        Arc::new(service),
+        HttpOptions { limits: Limits { max_input_bytes: 1 << 20 }, restrictions, header_forward: None },
+    )
 }
 
 async fn call(server: &mut Router, method: &str, path: &str, key: Option<&'static str>) -> Response {

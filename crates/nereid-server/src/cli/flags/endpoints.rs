@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::super::value::{self, Result};
 use super::Value::{Boolean, Form, Integer, Text};
 use super::{Draft, Flag, is, not_yet, put, ready};
+use crate::header_forward::HeaderForward;
 use crate::restricted::{Category, Restriction, Restrictions};
 
 pub(super) const HTTP: &[Flag] = &[
@@ -36,12 +37,12 @@ pub(super) const HTTP: &[Flag] = &[
         |d, v| put(&mut d.options.http.reuse_port, value::boolean(v)),
         "Let several servers that all have this flag listen on the same HTTP port; they must serve the same models.",
     ),
-    not_yet(
+    ready(
         "http-header-forward-pattern",
         Text,
         "",
-        is::anything,
-        "Regular expression: headers that match become parameters of the inference request.",
+        |d, v| header_forward(&mut d.options.http.header_forward, v, "http-header-forward-pattern"),
+        "Regular expression: headers whose names match, in any case, become parameters of the inference request.",
     ),
     ready(
         "http-thread-count",
@@ -96,12 +97,12 @@ pub(super) const GRPC: &[Flag] = &[
         |d, v| put(&mut d.options.grpc.reuse_port, value::boolean(v)),
         "Let several servers that all have this flag listen on the same gRPC port; they must serve the same models.",
     ),
-    not_yet(
+    ready(
         "grpc-header-forward-pattern",
         Text,
         "",
-        is::anything,
-        "Regular expression: metadata that match become parameters of the inference request.",
+        |d, v| header_forward(&mut d.options.grpc.header_forward, v, "grpc-header-forward-pattern"),
+        "Regular expression: metadata whose names match, in any case, become parameters of the inference request.",
     ),
     not_yet(
         "grpc-infer-thread-count",
@@ -268,6 +269,12 @@ fn http_max_input_size(draft: &mut Draft, text: &str) -> Result<()> {
         .ok()
         .filter(|n| *n > 0)
         .ok_or("Error: --http-max-input-size must be greater than 0.")?;
+    Ok(())
+}
+
+fn header_forward(place: &mut Option<Arc<HeaderForward>>, pattern: &str, flag: &str) -> Result<()> {
+    let forward = HeaderForward::new(pattern).map_err(|e| format!("invalid argument for --{flag}: {e}"))?;
+    *place = Some(Arc::new(forward));
     Ok(())
 }
 
