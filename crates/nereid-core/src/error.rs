@@ -39,13 +39,14 @@ impl ErrorCode {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error {
     code: ErrorCode,
+    accepted: bool,
     message: Box<str>,
 }
 
 impl Error {
     /// An error of `code` with `message`.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into().into_boxed_str() }
+        Self { code, accepted: false, message: message.into().into_boxed_str() }
     }
 
     /// [`ErrorCode::Internal`]: something of ours broke.
@@ -88,10 +89,22 @@ impl Error {
         &self.message
     }
 
+    /// Whether the request had been accepted when it failed. Such an error is a response, any other a refusal; Triton's
+    /// HTTP frontend labels the two differently (`InferResponseComplete` in `http_server.cc`).
+    pub fn was_accepted(&self) -> bool {
+        self.accepted
+    }
+
+    /// The same error, of a request that had been accepted.
+    #[must_use]
+    pub fn accepted(self) -> Self {
+        Self { accepted: true, ..self }
+    }
+
     /// The same error with `prefix` in front of its message.
     #[must_use]
     pub fn prefixed(self, prefix: &str) -> Self {
-        Self::new(self.code, format!("{prefix}{}", self.message))
+        Self { message: format!("{prefix}{}", self.message).into(), ..self }
     }
 
     /// `Invalid argument: message`, the way Triton quotes one error inside another.

@@ -24,10 +24,17 @@ impl Responder {
         Self(Some(Box::new(respond)))
     }
 
-    /// Gives the answer.
+    /// Gives the answer; an error is that of an accepted request ([`Error::was_accepted`]).
     pub fn respond(mut self, result: Result<InferResponse>) {
         if let Some(inner) = self.0.take() {
-            inner.respond(result);
+            inner.respond(result.map_err(Error::accepted));
+        }
+    }
+
+    /// Does not accept the request.
+    pub fn refuse(mut self, error: Error) {
+        if let Some(inner) = self.0.take() {
+            inner.respond(Err(error));
         }
     }
 
@@ -40,7 +47,8 @@ impl Responder {
 impl Drop for Responder {
     fn drop(&mut self) {
         if let Some(inner) = self.0.take() {
-            inner.respond(Err(Error::internal("inference request was dropped before it was answered")));
+            let error = Error::internal("inference request was dropped before it was answered");
+            inner.respond(Err(error.accepted()));
         }
     }
 }
@@ -73,5 +81,19 @@ mod tests {
         Responder::new(Channel(sender)).respond(Ok(InferResponse::default()));
         assert!(receiver.recv().unwrap().is_ok());
         assert!(receiver.recv().is_err(), "one answer, not two");
+    }
+
+    #[test]
+    fn errors_tell_refusals_from_responses() {
+        let told = |act: &dyn Fn(Responder)| {
+            let (sender, receiver) = mpsc::channel();
+            act(Responder::new(Channel(sender)));
+            receiver.recv().unwrap().unwrap_err()
+        };
+        let error = || Error::unavailable("x");
+        assert!(told(&|r| r.respond(Err(error()))).was_accepted());
+        assert!(told(&|r| r.respond(Err(error()))).prefixed("y").was_accepted());
+        assert!(told(&drop).was_accepted());
+        assert!(!told(&|r| r.refuse(error())).was_accepted());
     }
 }

@@ -415,11 +415,12 @@ impl Check<'_> {
         }
         match short {
             None => Ok(()),
-            // No prefix: in Triton this one is the backend's.
+            // No prefix, and accepted: in Triton this one is the backend's.
             Some((expected, available)) => Err(Error::invalid_arg(format!(
                 "incomplete string data for inference input '{name}', expecting string of length {expected} but \
                  only {available} bytes available"
-            ))),
+            ))
+            .accepted()),
         }
     }
 }

@@ -373,5 +373,5 @@ impl Shared {
 /// Refuses a request that was never accepted: such a one is counted nowhere.
 fn refuse(entry: Entry, reason: &str) {
     let Entry { request, responder, .. } = entry;
-    responder.respond(Err(Error::unavailable(reason).prefixed(&request.log_prefix())));
+    responder.refuse(Error::unavailable(reason).prefixed(&request.log_prefix()));
 }

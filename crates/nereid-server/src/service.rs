@@ -157,7 +157,8 @@ impl Service {
             // Not part of this future: the batch is not the caller's alone to cancel.
             tokio::spawn(drive(lead));
         }
-        receiver.await.unwrap_or_else(|_| Err(Error::internal("inference request was dropped unanswered")))
+        let dropped = |_| Err(Error::internal("inference request was dropped unanswered").accepted());
+        receiver.await.unwrap_or_else(dropped)
     }
 }
 

@@ -3,6 +3,8 @@
 //! An input is settled as soon as its object ends. After the first refusal the rest is only skipped, and
 //! the refusal waits until the whole text is known to be JSON.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 
 use super::binary::BinaryParts;
@@ -44,13 +46,41 @@ pub(super) struct Context<'c> {
     pub(super) max_input_bytes: usize,
 }
 
+/// Why the inputs of a request are refused.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    Error(Error),
+    /// A second input of this name; the message needs the id, which may come later.
+    Duplicate(String),
+}
+
+impl Refusal {
+    /// The error of the request `id`.
+    pub(super) fn of_request(self, id: &str) -> Error {
+        match self {
+            Self::Error(error) => error,
+            Self::Duplicate(name) => {
+                let id = if id.is_empty() { "<id_unknown>" } else { id };
+                Error::invalid_arg(format!("[request id: {id}] input '{name}' already exists in request"))
+            }
+        }
+    }
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
 /// With the reader on the `[` of `inputs`: reads it and moves behind it.
 pub(super) fn read(
     reader: &mut Reader<'_>,
     binary: &mut BinaryParts<'_>,
     context: Context<'_>,
-) -> Result<Result<Vec<Input>, Error>, Syntax> {
+) -> Result<Result<Vec<Input>, Refusal>, Syntax> {
     let mut inputs = Ok(Vec::new());
+    let mut names = Names::default();
     let mut more = reader.enter_array();
     while more {
         match &mut inputs {
@@ -58,7 +88,8 @@ pub(super) fn read(
             Ok(list) => {
                 let mut fields = Fields::default();
                 fields.read(reader, context)?;
-                match fields.settle(reader.text, binary, context) {
+                let is_new = |name: &str| names.insert(list, name);
+                match fields.settle(reader.text, binary, context, is_new) {
                     Ok(input) => list.push(input),
                     Err(error) => inputs = Err(error),
                 }
@@ -67,6 +98,25 @@ pub(super) fn read(
         more = reader.next_element()?;
     }
     Ok(inputs)
+}
+
+/// The names of the inputs so far; they are compared one by one as long as they are few.
+#[derive(Debug, Default)]
+struct Names(HashSet<String>);
+
+impl Names {
+    const FEW: usize = 16;
+
+    /// Whether `name` is none of those of `inputs`. What has been asked for once counts from then on.
+    fn insert(&mut self, inputs: &[Input], name: &str) -> bool {
+        if inputs.len() < Self::FEW {
+            return inputs.iter().all(|input| input.name != name);
+        }
+        if self.0.is_empty() {
+            self.0.extend(inputs.iter().map(|input| input.name.clone()));
+        }
+        self.0.insert(name.to_owned())
+    }
 }
 
 /// The fields of an input as they stand.
@@ -140,7 +190,8 @@ impl<'a> Fields<'a> {
         text: &'a [u8],
         binary: &mut BinaryParts<'_>,
         context: Context<'_>,
-    ) -> Result<Input, Error> {
+        is_new: impl FnOnce(&str) -> bool,
+    ) -> Result<Input, Refusal> {
         self.one_source()?;
         let name = text_of("name", self.name)?;
         let datatype_name = self.datatype.ok_or_else(|| no_member("datatype"));
@@ -150,9 +201,12 @@ impl<'a> Fields<'a> {
         let budget = self.budget(context);
         let shape = match self.shape.take() {
             Some(Ok(shape)) => shape,
-            Some(Err(reason)) => return Err(Error::unable_to_parse("shape", reason)),
-            None => return Err(Error::unable_to_parse("shape", no_member("shape"))),
+            Some(Err(reason)) => return Err(Error::unable_to_parse("shape", reason).into()),
+            None => return Err(Error::unable_to_parse("shape", no_member("shape")).into()),
         };
+        if !is_new(&name) {
+            return Err(Refusal::Duplicate(name)); // before its data is looked at
+        }
         let data = if let Some(size) = self.parameters.binary_data_size {
             let size = size.as_u64().map_err(|e| Error::unable_to_parse("binary_data_size", e))?;
             InputData::Bytes(binary.take(size, &name, context.model)?)
@@ -242,6 +296,10 @@ impl<'a> JsonTensor<'_, 'a> {
                 "receiving {} data via JSON is not supported. Please use the binary data format for input {name}",
                 datatype.name()
             ))),
+            // Triton's buffer for no strings is none.
+            Some(Datatype::Bytes) if byte_size == 0 => {
+                Err(Error::internal("Failed to parse 'data' field: output buffer unavailable"))
+            }
             Some(datatype) => {
                 let expected = usize::try_from(elements).unwrap_or(usize::MAX);
                 Ok(tensor.into_bytes(datatype, expected)?.into())

@@ -18,7 +18,7 @@ use super::value::{NO_ARRAY, Value, no_member};
 pub struct Request {
     /// Empty when there is none.
     pub id: String,
-    /// In the client's order; names may repeat.
+    /// In the client's order, each name once.
     pub inputs: Vec<Input>,
     /// In the client's order; names may repeat; empty means all outputs.
     pub outputs: Vec<Output>,
@@ -73,7 +73,7 @@ pub fn parse_request(
 struct Fields<'a> {
     id: Option<Value<'a>>,
     parameters: Option<Result<RequestParameters, Error>>,
-    inputs: Option<Result<Vec<Input>, Error>>,
+    inputs: Option<Result<Vec<Input>, inputs::Refusal>>,
     outputs: Option<Result<Vec<Output>, Error>>,
 }
 
@@ -100,7 +100,7 @@ impl<'a> Fields<'a> {
                         inputs::read(&mut reader, binary, context)?
                     } else {
                         reader.skip()?;
-                        Err(Error::unable_to_parse("inputs", NO_ARRAY))
+                        Err(Error::unable_to_parse("inputs", NO_ARRAY).into())
                     });
                 }
                 b"outputs" if fields.outputs.is_none() => {
@@ -126,7 +126,7 @@ impl<'a> Fields<'a> {
         };
         let parameters = self.parameters.unwrap_or_else(|| Ok(RequestParameters::default()))?;
         let inputs = match self.inputs {
-            Some(inputs) => inputs?,
+            Some(inputs) => inputs.map_err(|refusal| refusal.of_request(&id))?,
             None => return Err(Error::unable_to_parse("inputs", no_member("inputs"))),
         };
         binary.finish(model)?;

@@ -1,7 +1,8 @@
 //! Responses that several routes share.
 //!
-//! Triton sets the content type of some error bodies only after its first checks; [`Refused`] keeps
-//! apart what it labels as JSON and what as text, since recorded clients look at it.
+//! Triton's handlers of `infer`, `ready` and health set no content type, and its HTTP library then says text. For
+//! `infer` there are two exceptions: from the parsing of the body to the acceptance of the request, errors are labelled
+//! as JSON; and a response is, once it is written. [`Refused`] keeps the two apart, since clients look at it.
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -35,10 +36,10 @@ pub(crate) enum Refused {
     Text(Error),
 }
 
-/// For routes whose errors are all labelled as JSON.
+/// For errors that are labelled as JSON, unless they are the response to a request that was accepted.
 impl From<Error> for Refused {
     fn from(error: Error) -> Self {
-        Self::Json(error)
+        if error.was_accepted() { Self::Text(error) } else { Self::Json(error) }
     }
 }
 

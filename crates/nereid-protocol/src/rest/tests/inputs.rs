@@ -311,9 +311,46 @@ fn no_elements() {
         r#""datatype":"FP32","shape":[],"data":[]"#,
         r#""datatype":"FP32","shape":[2,0],"data":"not even looked at""#,
         r#""datatype":"FP16","shape":[0],"data":[1]"#,
-        r#""datatype":"BYTES","shape":[3],"data":[]"#, // the model's check counts strings
+        r#""datatype":"BYTES","shape":[0],"data":[]"#,
     ] {
         assert_eq!(data(members), b"", "{members}");
+    }
+    for list in ["[]", "[[],[[]]]"] {
+        internal(
+            &input(&format!(r#""name":"x","datatype":"BYTES","shape":[3],"data":{list}"#)),
+            "Failed to parse 'data' field: output buffer unavailable",
+        );
+    }
+}
+
+#[test]
+fn a_name_given_twice_is_found_before_its_data() {
+    let x = r#"{"name":"x","datatype":"FP32","shape":[1],"data":[1]}"#;
+    let list = |inputs: &[&str]| format!(r#"{{"inputs":[{}]}}"#, inputs.join(","));
+    let duplicate = "[request id: <id_unknown>] input 'x' already exists in request";
+    for bad_data in ["[1,2]", "[\"a\"]", "7"] {
+        let second = x.replace("[1]}", &format!("{bad_data}}}"));
+        invalid(&list(&[x, &second]), duplicate);
+        assert_eq!(parse(&list(&[&second, x])).unwrap_err().kind, ErrorKind::Internal, "in order");
+    }
+    let no_shape = x.replace(r#""shape":[1],"#, "");
+    let message = "Unable to parse 'shape': attempt to access non-existing object member 'shape'";
+    internal(&list(&[x, &no_shape]), message);
+    let id_behind = format!(r#"{{"inputs":[{x},{x}],"id":"7"}}"#);
+    invalid(&id_behind, "[request id: 7] input 'x' already exists in request");
+    // Many inputs are told apart as well as few are.
+    for count in [2, 15, 16, 17, 40] {
+        let mut inputs: Vec<_> = (0..count).map(|i| x.replace(r#""x""#, &format!(r#""n{i}""#))).collect();
+        assert_eq!(
+            parse(&list(&inputs.iter().map(String::as_str).collect::<Vec<_>>())).unwrap().inputs.len(),
+            count
+        );
+        for twice in [0, count / 2, count - 1] {
+            inputs.push(inputs[twice].clone());
+            let message = format!("[request id: <id_unknown>] input 'n{twice}' already exists in request");
+            invalid(&list(&inputs.iter().map(String::as_str).collect::<Vec<_>>()), &message);
+            inputs.pop();
+        }
     }
 }
 
