@@ -76,6 +76,30 @@ def add_sub() -> onnx.ModelProto:
     return _model([helper.make_node("Add", names[0], ["OUTPUT0"]), helper.make_node("Sub", names[0], ["OUTPUT1"])], inputs, outputs)
 
 
+ECHO_CONFIG = """
+backend: "onnxruntime"
+max_batch_size: 0
+input [
+  { name: "PROMPT" data_type: TYPE_STRING dims: [ 1 ] },
+  { name: "STREAM" data_type: TYPE_BOOL dims: [ 1 ] }
+]
+output [
+  { name: "TEXT" data_type: TYPE_STRING dims: [ 1 ] },
+  { name: "FLAG" data_type: TYPE_BOOL dims: [ 1 ] }
+]
+"""
+
+
+def echo() -> onnx.ModelProto:
+    """`TEXT = PROMPT`, `FLAG = STREAM`: shaped like a language model, as users of `generate` have them."""
+    pairs = {"PROMPT": ("TEXT", TensorProto.STRING), "STREAM": ("FLAG", TensorProto.BOOL)}
+    return _model(
+        [helper.make_node("Identity", [name], [out]) for name, (out, _) in pairs.items()],
+        [helper.make_tensor_value_info(name, kind, [1]) for name, (_, kind) in pairs.items()],
+        [helper.make_tensor_value_info(out, kind, [1]) for out, kind in pairs.values()],
+    )
+
+
 def gather() -> onnx.ModelProto:
     """`OUTPUT = [0, 10, 20, 30][INPUT]`, `[N, 1]`; an index of 4 or more fails in the model."""
     return _model(

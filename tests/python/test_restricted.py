@@ -68,6 +68,8 @@ def test_http_restrictions_come_before_the_method(restricted: Nereid) -> None:
         answer = restricted.request(method, "/v2/models/mnist_mlp/infer")
         assert (answer.status, answer.error()) == (403, "This API is restricted, expecting header 'infer-key'")
     assert restricted.request("GET", "/v2/models/mnist_mlp/infer", headers=dict(HTTP_KEY)).status == 405
+    for kind in ("generate", "generate_stream"):
+        assert restricted.post(f"/v2/models/mnist_mlp/{kind}", {}).status == 403
 
 
 @pytest.mark.parametrize("headers", [None, {"triton-grpc-protocol-infer-key": "x"}, {"infer-key": "open sesame"}])

@@ -143,6 +143,15 @@ def test_one_file_without_a_frequency(models: pathlib.Path, tmp_path: pathlib.Pa
     assert [names(trace) for trace in traces(json.loads(text)).values()] == [HTTP, GRPC, GRPC]
 
 
+def test_generate_is_traced(models: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    with tracing(models, tmp_path) as server:
+        for route in ("generate", "generate_stream"):
+            body = {"id": route, "input": digits.image("one").flatten().tolist()}
+            assert server.post(f"/v2/models/mnist_mlp/{route}", body).status == 200
+    found = traces(objects(tmp_path / "t")).values()
+    assert [(trace["request_id"], names(trace)) for trace in found] == [("generate", HTTP), ("generate_stream", HTTP)]
+
+
 def test_the_count_runs_out(models: pathlib.Path, tmp_path: pathlib.Path) -> None:
     with tracing(models, tmp_path, "--trace-config=count=2") as server:
         for number in range(4):

@@ -27,4 +27,4 @@ pub use responder::{Respond, Responder};
 pub use response::{InferResponse, OutputTensor, Timing};
 pub use shape::Shape;
 pub use timestamp::{Timestamp, unix_ms};
-pub use validate::{ValidInput, ValidRequest, check_before_data, unknown_datatype};
+pub use validate::{ValidInput, ValidRequest, check_before_data, duplicate_input, unknown_datatype};

@@ -116,6 +116,11 @@ impl ValidRequest {
     }
 }
 
+/// The refusal of a second input of one name.
+pub fn duplicate_input(name: &str, request_id: &str) -> Error {
+    duplicate("input", name, request_id)
+}
+
 /// The refusal of an input whose datatype no protocol knows, in the words of Triton, which compares it like
 /// any other.
 pub fn unknown_datatype(input: &str, request_id: &str, config: &ModelConfig) -> Error {
@@ -145,6 +150,10 @@ pub fn check_before_data(
     check.byte_size(input, check.counted(&shape), byte_size)
 }
 
+fn duplicate(what: &str, name: &str, request_id: &str) -> Error {
+    Error::invalid_arg(format!("{}{what} '{name}' already exists in request", request_prefix(request_id)))
+}
+
 fn request_prefix(id: &str) -> String {
     format!("[request id: {}] ", if id.is_empty() { "<id_unknown>" } else { id })
 }
@@ -171,7 +180,7 @@ impl Check<'_> {
         let mut seen = HashSet::with_capacity(names.len());
         for name in names {
             if !seen.insert(name) {
-                return Err(self.refuse(format_args!("{what} '{name}' already exists in request")));
+                return Err(duplicate(what, name, self.id));
             }
         }
         Ok(())

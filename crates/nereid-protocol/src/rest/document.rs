@@ -1,4 +1,4 @@
-//! A small JSON document as a tree, for bodies that steer the server: load parameters, settings, regions, `generate`.
+//! A small JSON document as a tree, for bodies that steer the server: load parameters, settings, regions.
 //!
 //! Same grammar and same error texts as inference bodies. Depth and number of values are bounded, so that a tree costs
 //! a fixed multiple of its text at most; tensors do not come this way.

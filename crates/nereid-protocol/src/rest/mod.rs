@@ -1,7 +1,8 @@
 //! The HTTP bodies of inference: KServe v2 JSON with the binary tensor extension, as Triton reads and writes it;
-//! and [`Json`], for the bodies of everything else.
+//! those of `generate`; and [`Json`], for the bodies of everything else.
 //!
-//! Bytes in, plain structs out, and back: [`parse_request`], [`write_response`], [`error_body`]. Nothing here knows
+//! Bytes in, plain structs out, and back: [`parse_request`], [`write_response`], [`error_body`]; for `generate`,
+//! [`parse_members`] and [`write_members`]. Nothing here knows
 //! HTTP, models or shared memory; what depends on a model's config (counts, names, shapes, sizes of binary data) is
 //! checked later.
 //!
@@ -24,6 +25,8 @@ mod grisu;
 mod inputs;
 mod json;
 mod json_write;
+mod members;
+mod members_write;
 mod number;
 mod outputs;
 mod parameters;
@@ -43,8 +46,10 @@ pub use datatype::Datatype;
 pub use document::Json;
 pub use error::{Error, ErrorKind};
 pub use inputs::{Input, InputData};
+pub use members::{LooseTensor, Member, parse_members};
+pub use members_write::write_members;
 pub use outputs::{Encoding, Output};
 pub use parameters::{CorrelationId, Parameter};
-pub use request::{Request, parse_request};
+pub use request::{Request, json_too_long, parse_request};
 pub use response::{OutputView, Response, ResponseBody, error_body, write_response};
 pub use tensor_parameters::SharedMemory;

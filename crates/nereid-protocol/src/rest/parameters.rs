@@ -112,7 +112,8 @@ fn correlation_id(value: &Value<'_>) -> Result<CorrelationId, Error> {
     Ok(CorrelationId::Text(text))
 }
 
-fn custom(name: &str, value: &Value<'_>) -> Result<Parameter, Error> {
+/// A parameter without a meaning of its own.
+pub(super) fn custom(name: &str, value: &Value<'_>) -> Result<Parameter, Error> {
     Ok(match value {
         Value::String(text) => Parameter::Text(text.text()),
         Value::Bool(value) => Parameter::Bool(*value),

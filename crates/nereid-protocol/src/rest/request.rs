@@ -52,10 +52,7 @@ pub fn parse_request(
 ) -> Result<Request, Error> {
     let length = header_length.unwrap_or(body.len());
     if length > max_input_bytes {
-        return Err(Error::invalid_arg(format!(
-            "request JSON size of {length} bytes exceeds the maximum allowed input size of {max_input_bytes} bytes. \
-             Use --http-max-input-size to increase the limit."
-        )));
+        return Err(json_too_long(length as u64, max_input_bytes));
     }
     let Some(text) = body.get(..length) else {
         let missing = length - body.len();
@@ -66,6 +63,14 @@ pub fn parse_request(
     let mut binary = BinaryParts::behind_json(body, length);
     let fields = Fields::read(text, &mut binary, Context { model, max_input_bytes })?;
     fields.settle(&binary, model)
+}
+
+/// The refusal of a JSON text of `length` bytes, in Triton's words.
+pub fn json_too_long(length: u64, max_input_bytes: usize) -> Error {
+    Error::invalid_arg(format!(
+        "request JSON size of {length} bytes exceeds the maximum allowed input size of {max_input_bytes} bytes. Use \
+         --http-max-input-size to increase the limit."
+    ))
 }
 
 /// The members of the root object, each read but not yet allowed to fail.

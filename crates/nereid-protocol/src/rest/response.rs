@@ -106,6 +106,10 @@ pub fn error_body(message: &str) -> Bytes {
 fn write_parameter(out: &mut Vec<u8>, (name, value): &(String, Parameter)) {
     json::string(out, name.as_bytes());
     out.push(b':');
+    write_value(out, value);
+}
+
+pub(super) fn write_value(out: &mut Vec<u8>, value: &Parameter) {
     match value {
         Parameter::Bool(value) => json::boolean(out, *value),
         Parameter::Int(value) => json::integer(out, *value),
@@ -139,7 +143,8 @@ fn write_output(out: &mut Vec<u8>, output: &OutputView<'_>) -> Result<(), Error>
     Ok(())
 }
 
-fn write_data(out: &mut Vec<u8>, output: &OutputView<'_>) -> Result<(), Error> {
+/// Writes the elements, with commas between and no brackets around.
+pub(super) fn write_data(out: &mut Vec<u8>, output: &OutputView<'_>) -> Result<(), Error> {
     match output.datatype {
         Datatype::Bool => elements(out, output, |out, [byte]: [u8; 1]| json::boolean(out, byte != 0)),
         Datatype::Uint8 => elements(out, output, |out, bytes| json::integer(out, u8::from_le_bytes(bytes))),
@@ -201,7 +206,7 @@ fn strings(out: &mut Vec<u8>, output: &OutputView<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-fn element_count(shape: &[i64]) -> Option<usize> {
+pub(super) fn element_count(shape: &[i64]) -> Option<usize> {
     shape.iter().try_fold(1_usize, |count, dim| count.checked_mul(usize::try_from(*dim).ok()?))
 }
 
@@ -216,7 +221,7 @@ fn list<T>(out: &mut Vec<u8>, items: &[T], write: impl Fn(&mut Vec<u8>, &T)) {
 }
 
 /// A guess at the size of the JSON, to allocate once.
-fn capacity(response: &Response<'_>) -> usize {
+pub(super) fn capacity(response: &Response<'_>) -> usize {
     let output = |output: &OutputView<'_>| {
         let data = match (output.encoding, output.datatype) {
             (Some(Encoding::Json), Datatype::Fp32) => output.data.len() * 6,

@@ -48,7 +48,7 @@ pub(super) fn is_readable(datatype: Datatype) -> bool {
     !matches!(datatype, Datatype::Fp16 | Datatype::Bf16)
 }
 
-/// With the reader on the `[` of `data`: reads it and moves behind it. `datatype` must be readable.
+/// With the reader on the `[` of `data`, or on a lone element: reads it and moves behind it. `datatype` must be readable.
 pub(super) fn read(
     reader: &mut Reader<'_>,
     datatype: Datatype,
@@ -154,6 +154,13 @@ impl<'a> Source<'_, 'a> {
     ) -> Result<(), Syntax> {
         let Self { reader, data, max_bytes } = self;
         let text = reader.text;
+        if reader.peek() != b'[' {
+            let (right, end) = element(text, reader.at, &mut data.bytes)?;
+            reader.at = end;
+            data.count = usize::from(right);
+            data.fault = (!right).then_some(Fault::Type);
+            return Ok(());
+        }
         let mut depth = 1;
         if !reader.enter_array() {
             return Ok(());

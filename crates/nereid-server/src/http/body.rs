@@ -5,6 +5,8 @@ use http_body::Body;
 use http_body_util::BodyExt;
 use nereid_core::{Error, Result};
 
+/// Most that is read of a body only to count it.
+const MAX_COUNTED_BYTES: u64 = i32::MAX as u64;
 /// Most that is reserved before data has come.
 const MAX_RESERVE_BYTES: usize = 1 << 20;
 
@@ -31,6 +33,30 @@ where
         }
     }
     Ok(whole.join())
+}
+
+/// Reads `body` as [`read`] does, but of one that is longer than `limit` only how long it is, as the error inside: who
+/// sends it all before looking at the answer gets one. Nothing of it is kept.
+///
+/// # Errors
+/// `InvalidArg` when the body is longer than any may be, or ends before it should.
+pub(super) async fn read_or_count<B>(mut body: B, limit: usize) -> Result<Result<Bytes, u64>>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: std::fmt::Display,
+{
+    let (mut whole, mut length) = (Pieces::None, 0);
+    let reserve = body.size_hint().lower().min(MAX_RESERVE_BYTES as u64) as usize;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|e| Error::invalid_arg(format!("failed to read the request body: {e}")))?;
+        let Ok(data) = frame.into_data() else { continue }; // trailers
+        length += data.len() as u64;
+        if length > MAX_COUNTED_BYTES {
+            return Err(too_long(limit));
+        }
+        whole = if length > limit as u64 { Pieces::None } else { whole.with(data, reserve) };
+    }
+    Ok(if length > limit as u64 { Err(length) } else { Ok(whole.join()) })
 }
 
 fn too_long(limit: usize) -> Error {
@@ -89,6 +115,19 @@ mod tests {
         let frames: Vec<_> =
             pieces.iter().map(|p| Ok(Frame::data(Bytes::from_static(p.as_bytes())))).collect();
         StreamBody::new(stream::iter(frames))
+    }
+
+    #[tokio::test]
+    async fn keeps_or_counts() {
+        for (pieces, expected) in [
+            (&[][..], Ok("")),
+            (&["a", "bc", "d"], Ok("abcd")),
+            (&["abc", "de"], Err(5)),
+            (&["abcdefg", "", "h"], Err(8)),
+        ] {
+            let read = read_or_count(body(pieces), 4).await.unwrap();
+            assert_eq!(read, expected.map(Bytes::from));
+        }
     }
 
     #[tokio::test]

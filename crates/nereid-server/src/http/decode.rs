@@ -193,7 +193,8 @@ fn bounds(place: &rest::SharedMemory) -> Bounds<'_> {
     Bounds { region: &place.region, offset: place.offset, byte_size: place.byte_size }
 }
 
-fn parameter(value: rest::Parameter) -> Parameter {
+/// A parameter of the wire as one of the request.
+pub(super) fn parameter(value: rest::Parameter) -> Parameter {
     match value {
         rest::Parameter::Bool(value) => Parameter::Bool(value),
         rest::Parameter::Int(value) => Parameter::Int(value),

@@ -37,7 +37,8 @@ pub(super) fn encode(
             *output = classify(output, classes, &model.config, &model.labels)?;
         }
     }
-    let outputs = tensors.iter().map(|output| view(output, wanted)).collect::<Result<SmallVec<[_; 4]>>>()?;
+    let outputs = tensors.iter().map(|output| view(output, wanted.encoding(&output.name)));
+    let outputs = outputs.collect::<Result<SmallVec<[_; 4]>>>()?;
     let parameters: Vec<_> =
         response.parameters.into_iter().map(|(name, value)| (name, parameter(value))).collect();
     let body = rest::write_response(&rest::Response {
@@ -51,16 +52,18 @@ pub(super) fn encode(
     Ok(assemble(body, encoding))
 }
 
-fn view<'a>(output: &'a OutputTensor, wanted: &Outputs) -> Result<OutputView<'a>> {
+/// An output as it is to be written.
+pub(super) fn view(output: &OutputTensor, encoding: Option<rest::Encoding>) -> Result<OutputView<'_>> {
     let OutputTensor { name, datatype, shape, data } = output;
     let datatype = Datatype::ALL
         .into_iter()
         .find(|d| d.number() == *datatype as i32)
         .ok_or_else(|| Error::internal(format!("output '{name}' has a type that the protocol lacks")))?;
-    Ok(OutputView { name, datatype, shape, data, encoding: wanted.encoding(name) })
+    Ok(OutputView { name, datatype, shape, data, encoding })
 }
 
-fn parameter(value: Parameter) -> rest::Parameter {
+/// A parameter of the response as one of the wire.
+pub(super) fn parameter(value: Parameter) -> rest::Parameter {
     match value {
         Parameter::Bool(value) => rest::Parameter::Bool(value),
         Parameter::Int(value) => rest::Parameter::Int(value),

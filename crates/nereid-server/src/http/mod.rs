@@ -7,6 +7,7 @@ mod body;
 mod decode;
 mod encode;
 mod encoding;
+mod generate;
 mod health;
 mod infer;
 mod json;
@@ -97,7 +98,9 @@ pub fn router(service: Arc<Service>, options: HttpOptions) -> Router {
             .route(ModelConfig, &format!("{model}/config"), on_get(models::config, Json))
             .route(Statistics, &format!("{model}/stats"), on_get(models::statistics, Json))
             .route(Health, &format!("{model}/ready"), on_get(models::ready, Text))
-            .route(Inference, &format!("{model}/infer"), on_post(infer::infer, Text));
+            .route(Inference, &format!("{model}/infer"), on_post(infer::infer, Text))
+            .route(Inference, &format!("{model}/generate"), on_post(generate::generate, Json))
+            .route(Inference, &format!("{model}/generate_stream"), on_post(generate::generate_stream, Json));
     }
     for kind in ["system", "cuda"] {
         let path = format!("/v2/{kind}sharedmemory");

@@ -20,7 +20,15 @@ const ROUTES: [(Category, &[&str]); 9] = [
         &["/v2/health/live", "/v2/health/ready", "/v2/models/m/ready", "/v2/models/m/versions/1/ready"],
     ),
     (Category::Metadata, &["/v2", "/v2/models/m", "/v2/models/m/versions/1"]),
-    (Category::Inference, &["/v2/models/m/infer", "/v2/models/m/versions/1/infer"]),
+    (
+        Category::Inference,
+        &[
+            "/v2/models/m/infer",
+            "/v2/models/m/versions/1/infer",
+            "/v2/models/m/generate",
+            "/v2/models/m/versions/1/generate_stream",
+        ],
+    ),
     (
         Category::SharedMemory,
         &[

@@ -3,6 +3,7 @@
 mod document;
 mod hostile;
 mod inputs;
+mod members;
 mod outputs;
 mod parameters;
 mod response;
