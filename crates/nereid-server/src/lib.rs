@@ -21,6 +21,7 @@ pub mod service;
 mod shared_memory;
 mod status;
 pub mod trace;
+mod transport;
 mod verbose;
 mod version;
 

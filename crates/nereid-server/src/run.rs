@@ -15,6 +15,7 @@ use crate::logging::LogControl;
 use crate::serve::{Bound, Drain, Listener, Protocol, ServeOptions, Shards, bind, serve};
 use crate::service::{Service, ServiceOptions};
 use crate::trace::Tracer;
+use crate::transport::{self, Transport};
 use crate::{backends, grpc, http, metrics_port};
 
 /// How long traces that are still to be written may take at the end.
@@ -35,13 +36,14 @@ pub enum Ended {
 /// A port cannot be taken, the repository cannot be read, or a model fails to load and
 /// `--exit-on-error` says that this ends the server.
 pub async fn run(options: Options, log: LogControl) -> anyhow::Result<Ended> {
+    let transport = transport::of(&options)?;
     let ports = Ports::take(&options)?;
     let mut signals = Signals::listen()?;
     let tracer = Tracer::start(options.trace.clone()).context("cannot start to write traces")?;
     let Some(service) = load(&options, &mut signals).await? else { return Ok(Ended::Clean) };
     let service = Arc::new(service.with_log_and_traces(log, tracer));
     let drain = Drain::new();
-    ports.serve(&options, &service, &drain)?;
+    ports.serve(&options, transport, &service, &drain)?;
     signals.any().await;
     Ok(shut_down(service, drain, Duration::from_secs(u64::from(options.exit_timeout_secs))).await)
 }
@@ -124,18 +126,23 @@ impl Ports {
         })
     }
 
-    fn serve(self, options: &Options, service: &Arc<Service>, drain: &Drain) -> anyhow::Result<()> {
+    fn serve(
+        self,
+        options: &Options,
+        transport: Transport,
+        service: &Arc<Service>,
+        drain: &Drain,
+    ) -> anyhow::Result<()> {
         let shards = Shards::start(options.http.threads).context("cannot start the event loops")?;
-        let http1 = ServeOptions { protocol: Protocol::Http1 };
-        let http2 = ServeOptions { protocol: Protocol::Http2 };
         if let Some(bound) = self.grpc {
             let served = grpc::GrpcOptions {
                 restrictions: options.grpc.restrictions.clone(),
                 header_forward: options.grpc.header_forward.clone(),
+                compression: options.grpc.compression,
             };
             let router = grpc::router(service.clone(), served, drain.draining())?;
             let listener = listen(bound, "GRPCInferenceService")?;
-            tokio::spawn(serve(listener, router, http2, shards.clone(), drain.draining()));
+            tokio::spawn(serve(listener, router, transport.grpc, shards.clone(), drain.draining()));
         }
         if let Some(bound) = self.http {
             let limits = http::Limits { max_input_bytes: options.http.max_input_size };
@@ -146,12 +153,18 @@ impl Ports {
             };
             let router = http::router(service.clone(), served);
             let listener = listen(bound, "HTTPService")?;
-            tokio::spawn(serve(listener, router, http1, shards.clone(), drain.draining()));
+            tokio::spawn(serve(listener, router, transport.http, shards.clone(), drain.draining()));
         }
         if let Some(bound) = self.metrics {
             let router = metrics_port::router(service.clone(), options.metrics.families.clone());
             let listener = listen(bound, "Metrics Service")?;
-            tokio::spawn(serve(listener, router, http1, shards, drain.draining()));
+            tokio::spawn(serve(
+                listener,
+                router,
+                ServeOptions::plain(Protocol::Http1),
+                shards,
+                drain.draining(),
+            ));
         }
         Ok(())
     }

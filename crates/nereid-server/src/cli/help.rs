@@ -30,6 +30,9 @@ fn describe(flag: &Flag, text: &mut String) {
     if !flag.ready {
         help.push_str("[not there yet] ");
     }
+    if flag.own {
+        help.push_str("[not in Triton] ");
+    }
     if let Some(instead) = flag.deprecated {
         help.push_str(&format!("Deprecated, use {instead}. "));
     }

@@ -15,8 +15,8 @@ mod value;
 mod tests;
 
 pub use options::{
-    BackendSettings, GrpcEndpoint, HttpEndpoint, MetricsEndpoint, ModelControlMode, Options,
-    RepositoryOptions,
+    BackendSettings, CompressionLevel, ConnectionOptions, GrpcEndpoint, HttpEndpoint, MetricsEndpoint,
+    ModelControlMode, Options, RepositoryOptions, TlsOptions,
 };
 pub use parse::parse;
 

@@ -82,6 +82,8 @@ pub struct HttpEndpoint {
     pub restrictions: Restrictions,
     /// `--http-header-forward-pattern`.
     pub header_forward: Option<Arc<HeaderForward>>,
+    /// `--http-use-ssl` and its kin, which Triton does not have.
+    pub tls: TlsOptions,
 }
 
 /// The gRPC endpoint.
@@ -97,6 +99,47 @@ pub struct GrpcEndpoint {
     pub restrictions: Restrictions,
     /// `--grpc-header-forward-pattern`.
     pub header_forward: Option<Arc<HeaderForward>>,
+    pub tls: TlsOptions,
+    pub connections: ConnectionOptions,
+    /// Compression of inference responses.
+    pub compression: CompressionLevel,
+}
+
+/// TLS of an endpoint. The files are PEM; a path that was not given is empty.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TlsOptions {
+    pub enabled: bool,
+    /// Clients must show a certificate; implies `enabled`.
+    pub mutual: bool,
+    pub certificate: String,
+    pub key: String,
+    /// What the certificates of clients are checked against.
+    pub roots: String,
+}
+
+impl TlsOptions {
+    /// Whether the endpoint speaks TLS.
+    pub fn wanted(&self) -> bool {
+        self.enabled || self.mutual
+    }
+}
+
+/// How long gRPC connections live and how they are found to be dead, in milliseconds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConnectionOptions {
+    pub keepalive_time_ms: u32,
+    pub keepalive_timeout_ms: u32,
+    pub max_age_ms: Option<u32>,
+    pub max_age_grace_ms: Option<u32>,
+}
+
+/// `--grpc-infer-response-compression-level`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CompressionLevel {
+    None,
+    Low,
+    Medium,
+    High,
 }
 
 /// The metrics endpoint.
@@ -187,6 +230,7 @@ impl Default for Options {
                 max_input_size: 1 << 26,
                 restrictions: Restrictions::default(),
                 header_forward: None,
+                tls: TlsOptions::default(),
             },
             grpc: GrpcEndpoint {
                 enabled: true,
@@ -195,6 +239,14 @@ impl Default for Options {
                 reuse_port: false,
                 restrictions: Restrictions::default(),
                 header_forward: None,
+                tls: TlsOptions::default(),
+                connections: ConnectionOptions {
+                    keepalive_time_ms: 7_200_000,
+                    keepalive_timeout_ms: 20_000,
+                    max_age_ms: None,
+                    max_age_grace_ms: None,
+                },
+                compression: CompressionLevel::None,
             },
             metrics: MetricsEndpoint {
                 enabled: true,

@@ -6,6 +6,8 @@ use super::*;
 use crate::logging::LogFormat;
 use crate::metrics::MetricsOptions;
 
+mod connections;
+
 /// Every flag of Triton 2.73 (`SetupOptions`), in its order.
 const TRITON: &str = "
     help id exit-timeout-secs
@@ -63,7 +65,7 @@ pub(super) fn refused(args: &[&str], expected: &str) {
 
 #[test]
 fn every_flag_of_triton_is_known_in_its_order() {
-    let known: Vec<_> = flags::all().map(|flag| flag.name).collect();
+    let known: Vec<_> = flags::all().filter(|flag| !flag.own).map(|flag| flag.name).collect();
     assert_eq!(known, TRITON.split_whitespace().collect::<Vec<_>>());
 }
 
@@ -218,7 +220,6 @@ fn warnings() {
                     .to_owned(),
             ],
         ),
-        (&["--grpc-use-ssl=false"], vec![not_yet("grpc-use-ssl")]),
         (&["--strict-model-config=true"], vec![strict.clone()]),
         (
             &["--strict-model-config=false", "--disable-auto-complete-config"],
@@ -255,7 +256,6 @@ fn a_flag_that_has_no_effect_says_so_and_any_other_does_not() {
         let value = match flag.name {
             "sagemaker-safe-port-range" => "1-2",
             "http-restricted-api" | "grpc-restricted-protocol" => "health:k=v",
-            "grpc-use-ssl" | "grpc-use-ssl-mutual" => "false",
             "rate-limit" | "trace-level" => "off",
             "log-format" => "default",
             "grpc-infer-response-compression-level" => "Medium",
@@ -277,16 +277,6 @@ fn a_flag_that_has_no_effect_says_so_and_any_other_does_not() {
         let names_it =
             warned.iter().filter(|w| w.contains("no effect") && w.contains(&format!("'--{}'", flag.name)));
         assert_eq!(names_it.count(), usize::from(!flag.ready), "{argument}: {warned:?}");
-    }
-}
-
-#[test]
-fn no_start_without_the_protection_that_was_asked_for() {
-    for argument in ["--grpc-use-ssl=true", "--grpc-use-ssl-mutual=1"] {
-        let (flag, _) = argument.split_once('=').unwrap();
-        let reason =
-            "is not supported yet, and the server does not start without the protection it asks for.";
-        refused(&[argument], &format!("Bad option: \"{flag}\".\n'{flag}' {reason}"));
     }
 }
 
@@ -457,7 +447,10 @@ fn help_shows_every_flag_once_with_its_default() {
         "  --http-port <integer>\n        Port of the HTTP endpoint; 0 takes any free one. Default: 8000.\n"
     ));
     assert!(text.contains(
-        "  --grpc-use-ssl <boolean>\n        [not there yet] Serve gRPC with TLS. Default: false.\n"
+        "  --grpc-infer-allocation-pool-size <integer>\n        [not there yet] Request and response objects that are kept"
+    ));
+    assert!(text.contains(
+        "  --http-use-ssl <boolean>\n        [not in Triton] Serve HTTP with TLS. Default: false.\n"
     ));
     assert!(text.contains("\nSagemaker:\n"));
     assert!(text.lines().all(|line| line.chars().count() <= 80));

@@ -1,19 +1,20 @@
 //! The gRPC frontend: one line per rpc. What an rpc does is in the file named for it.
 
 mod category;
+mod compression;
 mod control;
 mod decode;
 mod encode;
 mod health;
 mod infer;
 mod log_settings;
+mod messages;
 mod shared_memory;
 mod stream;
 mod trace_setting;
 
 use std::sync::Arc;
 
-use axum::Router;
 use nereid_core::Error;
 use nereid_protocol::FILE_DESCRIPTOR_SET;
 use nereid_protocol::health::health_server::HealthServer;
@@ -23,9 +24,11 @@ use nereid_protocol::inference::grpc_inference_service_server::{
 use nereid_protocol::inference::*;
 use tonic::{Request, Response, Status, Streaming};
 
+use self::compression::Compression;
+use crate::cli::CompressionLevel;
 use crate::header_forward::HeaderForward;
 use crate::restricted::Restrictions;
-use crate::serve::Draining;
+use crate::serve::{Draining, HttpService};
 use crate::service::Service;
 use crate::{describe, status, version};
 
@@ -41,9 +44,12 @@ pub struct GrpcOptions {
     pub restrictions: Restrictions,
     /// `--grpc-header-forward-pattern`.
     pub header_forward: Option<Arc<HeaderForward>>,
+    /// `--grpc-infer-response-compression-level`.
+    pub compression: CompressionLevel,
 }
 
-/// The services on the gRPC port: inference, health and reflection. Streams take no new requests once
+/// The services on the gRPC port: inference, health and reflection, with (de)compression around them. Streams take
+/// no new requests once
 /// `draining` has started.
 ///
 /// # Errors
@@ -52,8 +58,8 @@ pub fn router(
     service: Arc<Service>,
     options: GrpcOptions,
     draining: Draining,
-) -> Result<Router, tonic_reflection::server::Error> {
-    let GrpcOptions { restrictions, header_forward } = options;
+) -> Result<impl HttpService, tonic_reflection::server::Error> {
+    let GrpcOptions { restrictions, header_forward, compression } = options;
     let inference = Grpc { service: service.clone(), header_forward, draining };
     let inference = GrpcInferenceServiceServer::new(inference)
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
@@ -70,7 +76,8 @@ pub fn router(
         .add_service(HealthServer::new(health::Health(service)))
         .add_service(reflection)
         .add_service(reflection_alpha);
-    Ok(category::restrict(routes.routes().prepare().into_axum_router(), &restrictions))
+    let router = category::restrict(routes.routes().prepare().into_axum_router(), &restrictions);
+    Ok(Compression::new(router, compression, MAX_MESSAGE_BYTES))
 }
 
 /// The rpcs of `inference.GRPCInferenceService`.

@@ -1,19 +1,25 @@
 //! Reading a request body whole, without believing what it says about its size.
 
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::Poll;
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
-use http_body::Body;
-use http_body_util::BodyExt;
+use http_body::{Body, Frame};
 use nereid_core::{Error, Result};
 
 /// Most that is read of a body only to count it.
 const MAX_COUNTED_BYTES: u64 = i32::MAX as u64;
 /// Most that is reserved before data has come.
 const MAX_RESERVE_BYTES: usize = 1 << 20;
+/// How long a client may send nothing of a body that it has begun. As generous as the limit on a head: Triton has none.
+const STALL_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// Reads `body`, at most `limit` bytes. A body that comes in one piece is not copied.
 ///
 /// # Errors
-/// `InvalidArg` when the body is longer, or ends before it should.
+/// `InvalidArg` when the body is longer, ends before it should, or does not go on.
 pub(super) async fn read<B>(mut body: B, limit: usize) -> Result<Bytes>
 where
     B: Body<Data = Bytes> + Unpin,
@@ -24,8 +30,7 @@ where
         return Err(too_long(limit));
     }
     let mut whole = Pieces::None;
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|e| Error::invalid_arg(format!("failed to read the request body: {e}")))?;
+    while let Some(frame) = next(&mut body).await? {
         let Ok(data) = frame.into_data() else { continue }; // trailers
         whole = whole.with(data, announced.min(MAX_RESERVE_BYTES));
         if whole.len() > limit {
@@ -47,8 +52,7 @@ where
 {
     let (mut whole, mut length) = (Pieces::None, 0);
     let reserve = body.size_hint().lower().min(MAX_RESERVE_BYTES as u64) as usize;
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|e| Error::invalid_arg(format!("failed to read the request body: {e}")))?;
+    while let Some(frame) = next(&mut body).await? {
         let Ok(data) = frame.into_data() else { continue }; // trailers
         length += data.len() as u64;
         if length > MAX_COUNTED_BYTES {
@@ -57,6 +61,27 @@ where
         whole = if length > limit as u64 { Pieces::None } else { whole.with(data, reserve) };
     }
     Ok(if length > limit as u64 { Err(length) } else { Ok(whole.join()) })
+}
+
+/// The next frame of `body`. Time is kept only while there is none.
+async fn next<B>(body: &mut B) -> Result<Option<Frame<Bytes>>>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: std::fmt::Display,
+{
+    let mut stalled = None;
+    poll_fn(|cx| {
+        if let Poll::Ready(frame) = Pin::new(&mut *body).poll_frame(cx) {
+            let failed = |e| Error::invalid_arg(format!("failed to read the request body: {e}"));
+            return Poll::Ready(frame.transpose().map_err(failed));
+        }
+        let stalled = stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(STALL_TIMEOUT)));
+        stalled.as_mut().poll(cx).map(|()| {
+            let seconds = STALL_TIMEOUT.as_secs();
+            Err(Error::invalid_arg(format!("nothing of the request body has come for {seconds} seconds")))
+        })
+    })
+    .await
 }
 
 fn too_long(limit: usize) -> Error {
@@ -105,7 +130,7 @@ impl Pieces {
 
 #[cfg(test)]
 mod tests {
-    use futures_util::stream;
+    use futures_util::{StreamExt, stream};
     use http_body::Frame;
     use http_body_util::StreamBody;
 
@@ -137,5 +162,18 @@ mod tests {
         }
         let error = read(body(&["abc", "de"]), 4).await.unwrap_err();
         assert_eq!(error.message(), "request body is longer than the limit of 4 bytes");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_may_be_slow_but_not_stand_still() {
+        let piece = || Ok::<_, std::convert::Infallible>(Frame::data(Bytes::from_static(b"a")));
+        let slow = stream::iter(0..10).then(move |_| async move {
+            tokio::time::sleep(STALL_TIMEOUT - Duration::from_secs(1)).await;
+            piece()
+        });
+        assert_eq!(read(StreamBody::new(Box::pin(slow)), 10).await.unwrap().len(), 10);
+        let stalled = stream::iter([piece()]).chain(stream::pending());
+        let error = read(StreamBody::new(stalled), 10).await.unwrap_err();
+        assert_eq!(error.message(), "nothing of the request body has come for 600 seconds");
     }
 }

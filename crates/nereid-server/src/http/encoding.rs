@@ -11,15 +11,22 @@ use nereid_core::{Error, Result};
 
 /// How a body is encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Encoding {
+pub(crate) enum Encoding {
     Identity,
     Gzip,
     Deflate,
 }
 
+/// Why data does not decompress.
+#[derive(Debug)]
+pub(crate) enum Inflate {
+    Broken(std::io::Error),
+    TooLong,
+}
+
 impl Encoding {
     /// The encoding of a request; `None` for any other than ours.
-    pub(super) fn of_request(headers: &HeaderMap) -> Option<Self> {
+    pub(crate) fn of_request(headers: &HeaderMap) -> Option<Self> {
         match headers.get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes) {
             None | Some(b"" | b"identity") => Some(Self::Identity),
             Some(b"gzip") => Some(Self::Gzip),
@@ -29,7 +36,7 @@ impl Encoding {
     }
 
     /// The encoding that a client likes best: the highest quality, of equals the first named.
-    pub(super) fn of_response(headers: &HeaderMap) -> Self {
+    pub(crate) fn of_response(headers: &HeaderMap) -> Self {
         let Some(accepted) = headers.get(header::ACCEPT_ENCODING).and_then(|v| v.to_str().ok()) else {
             return Self::Identity;
         };
@@ -52,7 +59,7 @@ impl Encoding {
     }
 
     /// The header's value.
-    pub(super) fn header(self) -> Option<HeaderValue> {
+    pub(crate) fn header(self) -> Option<HeaderValue> {
         match self {
             Self::Identity => None,
             Self::Gzip => Some(HeaderValue::from_static("gzip")),
@@ -64,29 +71,38 @@ impl Encoding {
     ///
     /// # Errors
     /// `InvalidArg` when the data is broken or longer.
-    pub(super) fn decode(self, body: Bytes, limit: usize) -> Result<Bytes> {
-        let decoder: &mut dyn Read = match self {
-            Self::Identity => return Ok(body),
-            Self::Gzip => &mut MultiGzDecoder::new(&body[..]),
-            Self::Deflate => &mut ZlibDecoder::new(&body[..]),
-        };
-        let mut data = Vec::new();
-        let bound = (limit as u64).saturating_add(1);
-        decoder
-            .take(bound)
-            .read_to_end(&mut data)
-            .map_err(|e| Error::invalid_arg(format!("failed to decompress the request body: {e}")))?;
-        if data.len() > limit {
-            return Err(Error::invalid_arg(format!(
+    pub(crate) fn decode(self, body: Bytes, limit: usize) -> Result<Bytes> {
+        if self == Self::Identity {
+            return Ok(body);
+        }
+        let data = self.inflate(&body, limit).map_err(|e| match e {
+            Inflate::Broken(e) => Error::invalid_arg(format!("failed to decompress the request body: {e}")),
+            Inflate::TooLong => Error::invalid_arg(format!(
                 "decompressed request size exceeds the maximum allowed input size of {limit} bytes. Use \
                  --http-max-input-size to increase the limit."
-            )));
-        }
+            )),
+        })?;
         Ok(data.into())
     }
 
+    /// What `data` decompresses to, if that is no more than `limit` bytes. Memory grows with what comes out.
+    ///
+    /// # Errors
+    /// See [`Inflate`].
+    pub(crate) fn inflate(self, data: &[u8], limit: usize) -> std::result::Result<Vec<u8>, Inflate> {
+        let decoder: &mut dyn Read = match self {
+            Self::Identity => &mut &data[..],
+            Self::Gzip => &mut MultiGzDecoder::new(data),
+            Self::Deflate => &mut ZlibDecoder::new(data),
+        };
+        let mut inflated = Vec::new();
+        let bound = (limit as u64).saturating_add(1);
+        decoder.take(bound).read_to_end(&mut inflated).map_err(Inflate::Broken)?;
+        if inflated.len() > limit { Err(Inflate::TooLong) } else { Ok(inflated) }
+    }
+
     /// Compresses the parts of a body into one; `None` when it stays as it is.
-    pub(super) fn encode(self, parts: &[Bytes]) -> Option<Bytes> {
+    pub(crate) fn encode(self, parts: &[Bytes]) -> Option<Bytes> {
         let joined = BytesMut::new();
         match self {
             Self::Identity => None,

@@ -4,9 +4,10 @@
 //! and undecoded, versions are digits, everything else is `Not Found`.
 
 mod body;
+mod chunks;
 mod decode;
 mod encode;
-mod encoding;
+pub(crate) mod encoding;
 mod generate;
 mod health;
 mod infer;
@@ -28,9 +29,11 @@ use axum::Router;
 use axum::handler::Handler;
 use axum::routing::{MethodRouter, get, post};
 
+use self::chunks::ChunkCap;
 use self::routes::Routes;
 use crate::header_forward::HeaderForward;
 use crate::restricted::{Category, Restrictions};
+use crate::serve::HttpService;
 use crate::service::Service;
 
 /// What the handlers share.
@@ -58,8 +61,12 @@ pub struct HttpOptions {
     pub header_forward: Option<Arc<HeaderForward>>,
 }
 
-/// The routes of the HTTP port.
-pub fn router(service: Arc<Service>, options: HttpOptions) -> Router {
+/// What answers on the HTTP port: the routes, with the cap on chunks around them.
+pub fn router(service: Arc<Service>, options: HttpOptions) -> impl HttpService {
+    ChunkCap::new(routes(service, options))
+}
+
+fn routes(service: Arc<Service>, options: HttpOptions) -> Router {
     use Category::{
         Health, Inference, Logging, Metadata, ModelConfig, ModelRepository, SharedMemory, Statistics, Trace,
     };

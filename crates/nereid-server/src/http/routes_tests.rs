@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue, Request, header};
 use nereid_repository::Repository;
 use tower::Service as _;
 
-use super::super::{HttpOptions, Limits, router};
+use super::super::{HttpOptions, Limits, routes};
 use super::*;
 use crate::service::{Service, ServiceOptions};
 
@@ -66,7 +66,7 @@ fn server(category: Option<Category>) -> Router {
     if let Some(category) = category {
         assert!(restrictions.insert(category, Arc::new(Restriction::new(KEY.0, KEY.1).unwrap())));
     }
-    router(
+    routes(
         Arc::new(service),
         HttpOptions { limits: Limits { max_input_bytes: 1 << 20 }, restrictions, header_forward: None },
     )

@@ -1,16 +1,23 @@
-//! One connection: HTTP/1.1 or HTTP/2, from its first byte until it closes or the server drains.
+//! One connection: TLS or none, HTTP/1.1 or HTTP/2, from its first byte until it closes, is too old, or the
+//! server drains.
+//!
+//! What hyper and h2 guard by themselves is left to them: see [`http1`] and [`http2`].
 
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::TcpStream;
 use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use http::{HeaderValue, header};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{Draining, HttpService};
+use super::age;
+use super::{Draining, HttpService, Tls};
 
 /// How long an idle HTTP/1.1 connection may still bring a request after draining has begun: a client
 /// that was just about to send one is answered, with `Connection: close`.
@@ -21,6 +28,26 @@ pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(600);
 /// Bytes that a client may send ahead of the server's reading, per stream and per connection.
 const WINDOW: u32 = 4 << 20;
 const FRAME: u32 = 1 << 20;
+/// Calls that one connection may have open. gRPC's own servers have no limit, and clients share one connection
+/// for all their calls: more than may wait in a model's queue usefully, and few enough to bound memory.
+const MAX_STREAMS: u32 = 1024;
+/// Bytes of a call's metadata, with 32 for each entry: gRPC's hard limit (`GRPC_ARG_ABSOLUTE_MAX_METADATA_SIZE`).
+const MAX_HEADER_LIST: u32 = 16 << 10;
+/// Bytes of the table that header compression may fill; HTTP/2's default.
+const HEADER_TABLE: u32 = 4096;
+/// Streams that a client may open and reset before they are looked at (rapid reset, CVE-2023-44487).
+const MAX_UNSEEN_RESETS: usize = 20;
+/// Streams that may be reset because of the client's own errors (RUSTSEC-2024-0003).
+const MAX_ERROR_RESETS: usize = 1024;
+
+/// How connections of a port are served.
+#[derive(Debug, Clone)]
+pub struct ServeOptions {
+    pub protocol: Protocol,
+    /// `None` for plain text.
+    pub tls: Option<Arc<Tls>>,
+    pub lifetime: Lifetime,
+}
 
 /// What a connection speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,10 +56,39 @@ pub enum Protocol {
     Http2,
 }
 
-/// How connections are served.
-#[derive(Debug, Clone, Copy)]
-pub struct ServeOptions {
-    pub protocol: Protocol,
+/// How long an HTTP/2 connection lives, and how it is found to be dead. HTTP/1.1 connections have none of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Lifetime {
+    /// After this long without a frame from the client a ping is sent, which must be answered in time.
+    pub ping: Option<Ping>,
+    /// After this long, ten percent more or less, the client is told to open another connection.
+    pub max_age: Option<Duration>,
+    /// How long calls may then go on; `None` for as long as they take.
+    pub grace: Option<Duration>,
+}
+
+/// Keepalive pings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ping {
+    pub interval: Duration,
+    pub timeout: Duration,
+}
+
+impl ServeOptions {
+    /// Plain text, without a limit on the age of connections.
+    pub fn plain(protocol: Protocol) -> Self {
+        Self { protocol, tls: None, lifetime: Lifetime::default() }
+    }
+}
+
+impl Protocol {
+    /// Its name in TLS.
+    pub(super) fn alpn(self) -> &'static [u8] {
+        match self {
+            Self::Http1 => b"http/1.1",
+            Self::Http2 => b"h2",
+        }
+    }
 }
 
 /// Serves one connection to its end. Errors are the client's business and end the connection.
@@ -43,26 +99,48 @@ pub(super) async fn serve(
     draining: Draining,
 ) {
     let stream = stream.set_nodelay(true).and_then(|()| tokio::net::TcpStream::from_std(stream));
-    let io = match stream {
-        Ok(stream) => TokioIo::new(stream),
+    let stream = match stream {
+        Ok(stream) => stream,
         Err(e) => return tracing::debug!("failed to take over a connection: {e}"),
     };
+    let Some(tls) = &options.tls else { return speak(stream, service, &options, draining).await };
+    let mut told = draining.clone();
+    match first(tls.accept(stream), last_call(&mut told)).await {
+        Some(Ok(stream)) => speak(stream, service, &options, draining).await,
+        Some(Err(e)) => tracing::debug!("TLS handshake failed: {e}"),
+        None => {} // the server is ending
+    }
+}
+
+async fn speak(
+    io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    service: impl HttpService,
+    options: &ServeOptions,
+    draining: Draining,
+) {
+    let io = TokioIo::new(io);
     let result = match options.protocol {
         Protocol::Http1 => http1(io, service, draining).await,
-        Protocol::Http2 => http2(io, service, draining).await,
+        Protocol::Http2 => http2(io, service, options.lifetime, draining).await,
     };
     if let Err(e) = result {
         tracing::debug!("connection ended: {e}");
     }
 }
 
+/// hyper by itself answers 431 to a head of more than 100 headers or about 400 KiB, 414 to a target of more than
+/// 64 KiB, and 400 to lengths that are no numbers or contradict each other. It reads no further than it can hand
+/// on, so that what is sent ahead waits in the socket.
 async fn http1(
-    io: TokioIo<tokio::net::TcpStream>,
+    io: TokioIo<impl AsyncRead + AsyncWrite + Unpin + Send + 'static>,
     service: impl HttpService,
     mut draining: Draining,
 ) -> hyper::Result<()> {
     let told = draining.clone();
+    let used = Used::default();
+    let user = used.clone();
     let service = service_fn(move |request| {
+        user.set();
         let mut service = service.clone();
         let told = told.clone();
         async move {
@@ -78,39 +156,90 @@ async fn http1(
         .header_read_timeout(HEAD_TIMEOUT)
         .serve_connection(io, service);
     let mut connection = pin!(connection);
-    let last_call = async {
-        draining.started().await;
-        tokio::time::sleep(LAST_CALL).await;
-    };
-    match first(connection.as_mut(), last_call).await {
+    match first(connection.as_mut(), last_call(&mut draining)).await {
         Some(result) => result,
         None => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            if used.get() { connection.await } else { Ok(()) } // half a head would be waited for
         }
     }
 }
 
+/// h2 by itself holds at most one answer to SETTINGS and to PING and reads no further until it is written; it ends
+/// a connection (`ENHANCE_YOUR_CALM`) after a handful of CONTINUATION frames, 100 empty DATA frames, more small
+/// DATA frames than `Builder::data_frame_budget`, or too many resets, and stops decoding a header list at its limit.
 async fn http2(
-    io: TokioIo<tokio::net::TcpStream>,
+    io: TokioIo<impl AsyncRead + AsyncWrite + Unpin + Send + 'static>,
     service: impl HttpService,
+    lifetime: Lifetime,
     mut draining: Draining,
 ) -> hyper::Result<()> {
-    let service = service_fn(move |request| service.clone().call(request));
-    let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+    let used = Used::default();
+    let user = used.clone();
+    let service = service_fn(move |request| {
+        user.set();
+        service.clone().call(request)
+    });
+    let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+    builder
         .timer(TokioTimer::new())
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(WINDOW)
         .max_frame_size(FRAME)
-        .serve_connection(io, service);
-    let mut connection = pin!(connection);
-    match first(connection.as_mut(), draining.started()).await {
-        Some(result) => result,
-        None => {
-            connection.as_mut().graceful_shutdown(); // GOAWAY; streams that are open end normally
-            connection.await
-        }
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(MAX_HEADER_LIST)
+        .header_table_size(HEADER_TABLE)
+        .max_pending_accept_reset_streams(MAX_UNSEEN_RESETS)
+        .max_local_error_reset_streams(MAX_ERROR_RESETS);
+    if let Some(Ping { interval, timeout }) = lifetime.ping {
+        builder.keep_alive_interval(interval).keep_alive_timeout(timeout);
     }
+    let mut connection = pin!(builder.serve_connection(io, service));
+    let too_old = tokio::select! {
+        biased;
+        result = connection.as_mut() => return result,
+        () = draining.started() => false,
+        () = age::reached(lifetime.max_age) => true,
+    };
+    connection.as_mut().graceful_shutdown(); // GOAWAY; streams that are open end normally
+    let unused = async {
+        tokio::time::sleep(LAST_CALL).await;
+        if used.get() {
+            std::future::pending().await
+        }
+    };
+    let over = async {
+        match lifetime.grace.filter(|_| too_old) {
+            Some(grace) => tokio::time::sleep(grace).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        result = connection => return result,
+        () = unused => {} // half a preface would be waited for
+        () = over => tracing::debug!("connection ended: its age and its grace are over"),
+    }
+    Ok(())
+}
+
+/// Whether a connection has brought a request. While it has not, hyper does not end it gracefully.
+#[derive(Clone, Default)]
+struct Used(Arc<AtomicBool>);
+
+impl Used {
+    fn set(&self) {
+        self.0.store(true, Relaxed);
+    }
+
+    fn get(&self) -> bool {
+        self.0.load(Relaxed)
+    }
+}
+
+async fn last_call(draining: &mut Draining) {
+    draining.started().await;
+    tokio::time::sleep(LAST_CALL).await;
 }
 
 /// The output of `main`, or `None` once `limit` ended first.

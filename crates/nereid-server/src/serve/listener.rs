@@ -5,12 +5,18 @@ use std::io;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use nereid_core::Timestamp;
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use tokio::net::TcpListener;
 
 const BACKLOG: i32 = 1024;
 /// How long to leave the system alone when it has no file descriptors left.
 const PAUSE: Duration = Duration::from_millis(20);
+/// How often to say so while it lasts.
+const SAY_EVERY: Duration = Duration::from_secs(10);
+/// After this long without a byte the system asks whether a client is still there, so that one that has gone without a
+/// word does not keep its connection for ever. gRPC's default for its pings, at no cost per request.
+pub const TCP_KEEPALIVE: Duration = Duration::from_secs(7200);
 
 /// A socket with an address that nobody can connect to yet.
 #[derive(Debug)]
@@ -44,6 +50,7 @@ fn bind_address(address: SocketAddr, reuse: bool) -> io::Result<Bound> {
     if reuse {
         socket.set_reuse_port(true)?;
     }
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(TCP_KEEPALIVE))?; // connections inherit it
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     let address = socket.local_addr()?.as_socket().unwrap_or(address);
@@ -69,12 +76,17 @@ impl Bound {
 impl Listener {
     /// The next connection, as a non-blocking standard socket that any runtime can take.
     pub(super) async fn accept(&self) -> TcpStream {
+        let mut said: Option<Timestamp> = None;
         loop {
             match self.0.accept().await.and_then(|(stream, _)| stream.into_std()) {
                 Ok(stream) => return stream,
                 Err(e) if is_of_one_connection(&e) => {}
                 Err(e) => {
-                    tracing::warn!("failed to accept a connection: {e}");
+                    let now = Timestamp::now();
+                    if said.is_none_or(|said| now.since(said) >= SAY_EVERY) {
+                        tracing::warn!("failed to accept a connection, trying again: {e}");
+                        said = Some(now);
+                    }
                     tokio::time::sleep(PAUSE).await;
                 }
             }

@@ -1,14 +1,17 @@
-//! Transport: listeners, event loops, connections, and how they end. Knows hyper, not what is served.
+//! Transport: listeners, event loops, TLS, connections, and how they end. Knows hyper, not what is served.
 
+mod age;
 mod connection;
 mod drain;
 mod listener;
 mod shards;
+mod tls;
 
-pub use connection::{Protocol, ServeOptions};
+pub use connection::{Lifetime, Ping, Protocol, ServeOptions};
 pub use drain::{Drain, Draining};
-pub use listener::{Bound, Listener, bind};
+pub use listener::{Bound, Listener, TCP_KEEPALIVE, bind};
 pub use shards::Shards;
+pub use tls::{PemFile, Tls, TlsError, TlsFiles};
 
 use std::convert::Infallible;
 
@@ -44,7 +47,7 @@ pub async fn serve(
     shards: Shards,
     draining: Draining,
 ) {
-    let spawn = |stream| shards.spawn(stream, service.clone(), options, draining.clone());
+    let spawn = |stream| shards.spawn(stream, service.clone(), options.clone(), draining.clone());
     let mut told = draining.clone();
     loop {
         tokio::select! {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::super::options::CompressionLevel;
 use super::super::value::{self, Result};
 use super::Value::{Boolean, Form, Integer, Text};
 use super::{Draft, Flag, is, not_yet, put, ready};
@@ -66,6 +67,46 @@ pub(super) const HTTP: &[Flag] = &[
         "<apis>:<header>=<value>: requests to these APIs need the header with this value. APIs, separated by commas: \
          health, metadata, inference, shared-memory, model-config, model-repository, statistics, trace, logging.",
     ),
+    ready(
+        "http-use-ssl",
+        Boolean,
+        "false",
+        |d, v| put(&mut d.options.http.tls.enabled, value::boolean(v)),
+        "Serve HTTP with TLS.",
+    )
+    .own(),
+    ready(
+        "http-use-ssl-mutual",
+        Boolean,
+        "false",
+        |d, v| put(&mut d.options.http.tls.mutual, value::boolean(v)),
+        "Serve HTTP with TLS and refuse clients without a certificate; precedes --http-use-ssl.",
+    )
+    .own(),
+    ready(
+        "http-server-cert",
+        Text,
+        "",
+        |d, v| put(&mut d.options.http.tls.certificate, Ok(v.to_owned())),
+        "PEM file with the certificate of the server, and those that lead to its root. Read again when it changes.",
+    )
+    .own(),
+    ready(
+        "http-server-key",
+        Text,
+        "",
+        |d, v| put(&mut d.options.http.tls.key, Ok(v.to_owned())),
+        "PEM file with the private key of the server. Read again when it changes.",
+    )
+    .own(),
+    ready(
+        "http-root-cert",
+        Text,
+        "",
+        |d, v| put(&mut d.options.http.tls.roots, Ok(v.to_owned())),
+        "PEM file with the certificates that clients are checked against. Read again when it changes.",
+    )
+    .own(),
 ];
 
 pub(super) const GRPC: &[Flag] = &[
@@ -125,45 +166,60 @@ pub(super) const GRPC: &[Flag] = &[
         grpc_response_pool,
         "Most response objects that may wait in the queue of a stream.",
     ),
-    not_yet("grpc-use-ssl", Boolean, "false", |_, v| tls(v, "grpc-use-ssl"), "Serve gRPC with TLS."),
-    not_yet(
+    ready(
+        "grpc-use-ssl",
+        Boolean,
+        "false",
+        |d, v| put(&mut d.options.grpc.tls.enabled, value::boolean(v)),
+        "Serve gRPC with TLS.",
+    ),
+    ready(
         "grpc-use-ssl-mutual",
         Boolean,
         "false",
-        |_, v| tls(v, "grpc-use-ssl-mutual"),
-        "Serve gRPC with TLS and ask clients for a certificate; precedes --grpc-use-ssl.",
+        |d, v| put(&mut d.options.grpc.tls.mutual, value::boolean(v)),
+        "Serve gRPC with TLS and refuse clients without a certificate; precedes --grpc-use-ssl.",
     ),
-    not_yet("grpc-server-cert", Text, "", is::anything, "PEM file with the certificate of the server."),
-    not_yet("grpc-server-key", Text, "", is::anything, "PEM file with the private key of the server."),
-    not_yet(
+    ready(
+        "grpc-server-cert",
+        Text,
+        "",
+        |d, v| put(&mut d.options.grpc.tls.certificate, Ok(v.to_owned())),
+        "PEM file with the certificate of the server, and those that lead to its root. Read again when it changes.",
+    ),
+    ready(
+        "grpc-server-key",
+        Text,
+        "",
+        |d, v| put(&mut d.options.grpc.tls.key, Ok(v.to_owned())),
+        "PEM file with the private key of the server. Read again when it changes.",
+    ),
+    ready(
         "grpc-root-cert",
         Text,
         "",
-        is::anything,
-        "PEM file with the certificate that clients are checked against.",
+        |d, v| put(&mut d.options.grpc.tls.roots, Ok(v.to_owned())),
+        "PEM file with the certificates that clients are checked against. Read again when it changes.",
     ),
-    not_yet(
+    ready(
         "grpc-infer-response-compression-level",
         Text,
         "none",
-        |_, v| {
-            let wrong = "invalid argument for --grpc_infer_response_compression_level";
-            value::choice(v, &["none", "low", "medium", "high"], wrong).map(drop)
-        },
-        "Compression of inference responses: none, low, medium or high.",
+        grpc_compression,
+        "Compression of inference responses, where the client takes it: none, low (gzip), medium or high (deflate).",
     ),
-    not_yet(
+    ready(
         "grpc-keepalive-time",
         Integer,
         "7200000",
-        is::integer,
-        "Milliseconds without traffic before a keepalive ping.",
+        |d, v| put(&mut d.options.grpc.connections.keepalive_time_ms, at_least_one(v)),
+        "Milliseconds without traffic before a keepalive ping. From two hours on, TCP's own keepalive does it.",
     ),
-    not_yet(
+    ready(
         "grpc-keepalive-timeout",
         Integer,
         "20000",
-        is::integer,
+        |d, v| put(&mut d.options.grpc.connections.keepalive_timeout_ms, at_least_one(v)),
         "Milliseconds to wait for the answer to a keepalive ping before the connection is closed.",
     ),
     not_yet(
@@ -171,42 +227,43 @@ pub(super) const GRPC: &[Flag] = &[
         Boolean,
         "0",
         is::boolean,
-        "Send keepalive pings even when no call is in flight.",
+        "Send keepalive pings even when no call is in flight. Nereid always does.",
     ),
     not_yet(
         "grpc-http2-max-pings-without-data",
         Integer,
         "2",
         is::integer,
-        "Most pings to send without data between them; 0 for no limit.",
+        "Most pings to send without data between them; 0 for no limit. Nereid has no limit.",
     ),
     not_yet(
         "grpc-http2-min-recv-ping-interval-without-data",
         Integer,
         "300000",
         is::integer,
-        "Milliseconds that a client must leave between two pings without data; an earlier one is a strike.",
+        "Milliseconds that a client must leave between two pings without data; an earlier one is a strike. Nereid \
+         answers every ping.",
     ),
     not_yet(
         "grpc-http2-max-ping-strikes",
         Integer,
         "2",
         is::integer,
-        "Strikes after which the connection is closed; 0 for no limit.",
+        "Strikes after which the connection is closed; 0 for no limit. Nereid counts none.",
     ),
-    not_yet(
+    ready(
         "grpc-max-connection-age",
         Integer,
         "",
-        is::integer,
-        "Most milliseconds that a connection may live.",
+        |d, v| put(&mut d.options.grpc.connections.max_age_ms, positive(v)),
+        "Most milliseconds that a connection may live, ten percent more or less; 0 for no limit.",
     ),
-    not_yet(
+    ready(
         "grpc-max-connection-age-grace",
         Integer,
         "",
-        is::integer,
-        "Milliseconds that calls get to finish when their connection has reached its age.",
+        |d, v| put(&mut d.options.grpc.connections.max_age_grace_ms, positive(v)),
+        "Milliseconds that calls get to finish when their connection has reached its age; 0 for no limit.",
     ),
     ready(
         "grpc-restricted-protocol",
@@ -318,13 +375,25 @@ fn restricted(restrictions: &mut Restrictions, text: &str, of: &Restricted) -> R
     Ok(())
 }
 
-fn tls(text: &str, flag: &str) -> Result<()> {
-    if value::boolean(text)? { unprotected(flag) } else { Ok(()) }
+fn grpc_compression(draft: &mut Draft, text: &str) -> Result<()> {
+    use CompressionLevel::{High, Low, Medium, None};
+    let wrong = "invalid argument for --grpc_infer_response_compression_level";
+    let level = match value::choice(text, &["none", "low", "medium", "high"], wrong)? {
+        "low" => Low,
+        "medium" => Medium,
+        "high" => High,
+        _ => None,
+    };
+    draft.options.grpc.compression = level;
+    Ok(())
 }
 
-/// Who asks for protection must not get a server without it.
-fn unprotected(flag: &str) -> Result<()> {
-    Err(format!(
-        "'--{flag}' is not supported yet, and the server does not start without the protection it asks for."
-    ))
+/// Milliseconds; gRPC takes less than one for one.
+fn at_least_one(text: &str) -> Result<u32> {
+    Ok(value::integer::<i32>(text)?.max(1).unsigned_abs())
+}
+
+/// Milliseconds, of which zero and less mean none at all, as in Triton (`grpc_server.cc`, `KeepAliveOptions`).
+fn positive(text: &str) -> Result<Option<u32>> {
+    Ok(u32::try_from(value::integer::<i32>(text)?).ok().filter(|ms| *ms > 0))
 }

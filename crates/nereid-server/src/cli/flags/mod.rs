@@ -1,5 +1,5 @@
 //! The table of flags: names, kinds and order are Triton's (`SetupOptions` and `SetupOptionGroups` of
-//! `command_line_parser.cc`, release 2.73), the words are ours. One row per flag; what a flag does stands in its
+//! `command_line_parser.cc`, release 2.73), the words are ours; a few flags are Nereid's own. One row per flag; what a flag does stands in its
 //! row, as a function on the [`Draft`].
 
 mod deprecated;
@@ -54,6 +54,8 @@ pub(super) struct Flag {
     pub(super) apply: Apply,
     /// Nereid does what the flag asks for.
     pub(super) ready: bool,
+    /// Triton does not have the flag.
+    pub(super) own: bool,
     /// What to use instead.
     pub(super) deprecated: Option<&'static str>,
 }
@@ -134,7 +136,7 @@ const fn ready(
     apply: Apply,
     help: &'static str,
 ) -> Flag {
-    Flag { name, value, default, help, apply, ready: true, deprecated: None }
+    Flag { name, value, default, help, apply, ready: true, own: false, deprecated: None }
 }
 
 /// A flag whose feature does not exist yet; `check` looks at its value.
@@ -145,10 +147,15 @@ const fn not_yet(
     check: Apply,
     help: &'static str,
 ) -> Flag {
-    Flag { name, value, default, help, apply: check, ready: false, deprecated: None }
+    Flag { name, value, default, help, apply: check, ready: false, own: false, deprecated: None }
 }
 
 impl Flag {
+    const fn own(mut self) -> Self {
+        self.own = true;
+        self
+    }
+
     const fn deprecated(mut self, instead: &'static str) -> Self {
         self.deprecated = Some(instead);
         self

@@ -1,0 +1,137 @@
+//! Bodies in every cut, through every job.
+
+use futures_util::stream;
+use http_body_util::{BodyExt, StreamBody};
+
+use super::*;
+
+const LIMIT: usize = 1 << 21;
+
+fn message(flag: u8, data: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(data.len()).unwrap();
+    [&[flag][..], &length.to_be_bytes(), data].concat()
+}
+
+fn compressed(encoding: Encoding, data: &[u8]) -> Vec<u8> {
+    message(1, &encoding.encode(&[Bytes::copy_from_slice(data)]).unwrap())
+}
+
+fn messages(job: Job, pieces: Vec<Bytes>) -> Messages<impl Body<Data = Bytes, Error = BoxError> + Unpin> {
+    let bounds = Bounds { message: LIMIT, jobs: Arc::new(Semaphore::new(1)) };
+    let frames = pieces.into_iter().map(|piece| Ok::<_, BoxError>(Frame::data(piece)));
+    Messages::new(StreamBody::new(stream::iter(frames.collect::<Vec<_>>())), job, bounds)
+}
+
+async fn all(job: Job, pieces: Vec<Bytes>) -> Result<Vec<u8>, Status> {
+    let body = messages(job, pieces).collect().await;
+    let body = body.map_err(|e| *e.downcast::<Status>().expect("a status"))?;
+    Ok(body.to_bytes().to_vec())
+}
+
+fn cut(wire: &[u8], size: usize) -> Vec<Bytes> {
+    wire.chunks(size).map(Bytes::copy_from_slice).collect()
+}
+
+fn noise(length: usize) -> Vec<u8> {
+    let mut state = 1u32;
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    };
+    (0..length).map(|_| next()).collect()
+}
+
+#[tokio::test]
+async fn messages_come_out_as_they_should_in_any_cut() {
+    let (small, zeros, large, noise) = (vec![7; 100], vec![0; 9000], vec![3; HOLD_ABOVE + 1], noise(300));
+    let plain = [&small, &zeros, &large, &noise, &vec![]].map(|data| message(0, data)).concat();
+    for encoding in [Encoding::Gzip, Encoding::Deflate] {
+        let mixed = [
+            compressed(encoding, &small),
+            message(0, &zeros),
+            compressed(encoding, &large),
+            compressed(encoding, &noise),
+            compressed(encoding, &[]),
+        ]
+        .concat();
+        for (job, wire, expected) in [
+            (Job::Keep, &plain, &plain),
+            (Job::Unpack(encoding), &plain, &plain),
+            (Job::Unpack(encoding), &mixed, &plain),
+        ] {
+            for size in sizes(wire) {
+                let out = all(job, cut(wire, size)).await.unwrap();
+                assert!(out == *expected, "{job:?} in pieces of {size}");
+            }
+        }
+        for size in sizes(&plain) {
+            let out = all(Job::Pack(encoding), cut(&plain, size)).await.unwrap();
+            assert!(out.len() < plain.len() / 50, "{} bytes in pieces of {size}", out.len());
+            assert!(
+                out.ends_with(&[message(0, &noise), message(0, &[])].concat()),
+                "packed, though it gets no smaller"
+            );
+            let back = all(Job::Unpack(encoding), vec![out.into()]).await.unwrap();
+            assert!(back == plain, "in pieces of {size}");
+        }
+    }
+}
+
+/// Sizes to cut at; a megabyte in tiny pieces takes a while, so that long ones are cut at few.
+fn sizes(wire: &[u8]) -> impl Iterator<Item = usize> {
+    let long = wire.len() > 1 << 20;
+    let sizes = [1, 2, 3, 4, 5, 6, 7, 104, 105, 106, 5000, 9110, 1 << 20, 1 << 24];
+    sizes.into_iter().filter(move |size| !long || [7, 5000, 1 << 24].contains(size))
+}
+
+#[tokio::test]
+async fn a_whole_message_is_passed_on_as_it_came() {
+    let frame = Bytes::from(message(0, &[1; 1000]));
+    let mut body = messages(Job::Keep, vec![frame.clone()]);
+    let passed = body.frame().await.unwrap().unwrap().into_data().unwrap();
+    assert_eq!((passed.as_ptr(), passed.len()), (frame.as_ptr(), frame.len()));
+    assert!(body.frame().await.is_none());
+}
+
+#[tokio::test]
+async fn a_large_message_is_held_until_it_is_there() {
+    let wire = message(0, &vec![1; HOLD_ABOVE + 1]);
+    for there in [4, 5, 6, wire.len() - 1, wire.len()] {
+        let frames = stream::iter([Ok::<_, BoxError>(Frame::data(Bytes::copy_from_slice(&wire[..there])))]);
+        let body = StreamBody::new(futures_util::StreamExt::chain(frames, stream::pending()));
+        let bounds = Bounds { message: LIMIT, jobs: Arc::new(Semaphore::new(1)) };
+        let mut body = Messages::new(body, Job::Keep, bounds);
+        let first = futures_util::FutureExt::now_or_never(body.frame());
+        assert_eq!(first.is_some(), there == wire.len(), "{there} bytes");
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_a_message() {
+    let gzip = Job::Unpack(Encoding::Gzip);
+    let bomb = compressed(Encoding::Gzip, &vec![0; LIMIT + 1]);
+    assert!(bomb.len() < LIMIT / 50);
+    for (job, wire, expected) in [
+        (
+            Job::Keep,
+            vec![0, 0xff, 0xff, 0xff, 0xff],
+            "Received message larger than max (4294967295 vs. 2097152)",
+        ),
+        (Job::Keep, vec![0, 0, 0x20, 0, 1], "Received message larger than max (2097153 vs. 2097152)"),
+        (gzip, bomb, "Received message larger than max: it decompresses to more than 2097152 bytes"),
+        (gzip, message(1, b"no gzip"), "failed to decompress the message: "),
+        (gzip, message(1, b""), "failed to decompress the message: "),
+        (Job::Keep, vec![0, 0], "the body ends within a message"),
+        (Job::Keep, vec![0, 0, 0x20, 0, 0, 1], "the body ends within a message"),
+        (gzip, vec![1, 0, 0, 0, 9, 1], "the body ends within a message"),
+    ] {
+        let status = all(job, cut(&wire, 3)).await.unwrap_err();
+        assert!(status.message().starts_with(expected), "{status:?}");
+        let code = if expected.starts_with("Received") {
+            tonic::Code::ResourceExhausted
+        } else {
+            tonic::Code::Internal
+        };
+        assert_eq!(status.code(), code);
+    }
+}
