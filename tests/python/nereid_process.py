@@ -92,6 +92,23 @@ class Nereid:
     def wait_ready(self) -> "Nereid":
         return self.wait_for("/v2/health/ready")
 
+    def wait_listening(self) -> "Nereid":
+        """Until clients can connect, which is when the models are there; for servers that do not speak plain HTTP."""
+
+        def connected() -> bool:
+            assert self.alive(), f"the server ended with {self.process.returncode}:\n{self.log()}"
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.http_port), 5):
+                return True
+            return False
+
+        wait_until(connected, START_S, f"the server listens\n{self.log()}")
+        return self
+
+    def resident(self) -> int:
+        """Bytes of memory that the process has."""
+        status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
+        return 1024 * int(next(line for line in status.splitlines() if line.startswith("VmRSS:")).split()[1])
+
     def request(self, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None, port: int | None = None) -> "Answer":
         connection = http.client.HTTPConnection("127.0.0.1", port or self.http_port, timeout=30)
         try:
@@ -142,11 +159,11 @@ class Answer:
 
 
 @contextlib.contextmanager
-def serving(repository: pathlib.Path, log: pathlib.Path, *flags: str) -> Iterator[Nereid]:
+def serving(repository: pathlib.Path, log: pathlib.Path, *flags: str, ready: Callable[[Nereid], object] = Nereid.wait_ready) -> Iterator[Nereid]:
     """A ready server; at the end it must still live and end cleanly on SIGTERM."""
     server = Nereid(repository, log, *flags)
     try:
-        server.wait_ready()
+        ready(server)
         yield server
         assert server.alive(), f"the server ended with {server.process.returncode}:\n{server.log()}"
         assert server.stop() == 0, server.log()
