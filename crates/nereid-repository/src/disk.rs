@@ -6,9 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 use nereid_core::{Error, Result};
+use tempfile::TempDir;
 
 /// Most bytes that a config or label file may have.
 pub(crate) const MAX_TEXT_BYTES: u64 = 16 << 20;
@@ -25,6 +27,9 @@ pub(crate) struct Root {
 pub(crate) struct ModelDir {
     pub(crate) path: PathBuf,
     root: PathBuf,
+    /// Goes with its last user, if it was made for one load.
+    #[expect(dead_code, reason = "held, never used")]
+    temporary: Option<Arc<TempDir>>,
 }
 
 impl Root {
@@ -55,22 +60,33 @@ impl Root {
         Ok(names.collect())
     }
 
-    /// The folder of model `name`, or `None` if this repository has none.
+    /// The folder of model `name`, or `None` if this repository has none. Hidden folders are no models.
     ///
     /// # Errors
     /// The folder is a link that leaves the repository.
     pub(crate) fn model(&self, name: &str) -> Result<Option<ModelDir>> {
         let path = self.path.join(name);
-        if !path.is_dir() {
+        let mut parts = Path::new(name).components();
+        let is_name = matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None));
+        if !is_name || name.starts_with('.') || !path.is_dir() {
             return Ok(None);
         }
-        let dir = ModelDir { path, root: self.canonical.clone() };
+        let dir = ModelDir { path, root: self.canonical.clone(), temporary: None };
         dir.confine(&dir.path)?;
         Ok(Some(dir))
     }
 }
 
 impl ModelDir {
+    /// A folder that is a repository of its own and is deleted when nobody uses it any more.
+    ///
+    /// # Errors
+    /// It does not exist.
+    pub(crate) fn temporary(folder: TempDir) -> Result<Self> {
+        let path = canonical(folder.path())?;
+        Ok(Self { root: path.clone(), path, temporary: Some(Arc::new(folder)) })
+    }
+
     /// Refuses a path that exists and resolves to a place outside the repository.
     pub(crate) fn confine(&self, path: &Path) -> Result<()> {
         match path.canonicalize() {
@@ -151,7 +167,7 @@ pub(crate) fn read_text(path: &Path, kind: &str) -> Result<Vec<u8>> {
 }
 
 /// The words of `strerror`, without the ` (os error N)` that Rust adds.
-fn os_text(error: &std::io::Error) -> String {
+pub(crate) fn os_text(error: &std::io::Error) -> String {
     let text = error.to_string();
     match text.find(" (os error ") {
         Some(end) => text[..end].to_owned(),

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use crate::disk::ModelDir;
 use crate::poll::{self, Polled};
 use crate::repository::Repository;
-use crate::{ControlMode, ModelVersion, versions};
+use crate::{ControlMode, LoadParameters, ModelVersion, versions};
 
 /// Why a model is not served.
 #[derive(Debug)]
@@ -24,6 +24,13 @@ pub(crate) enum Failure {
     Load(Error),
 }
 
+/// A model to load.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) parameters: &'a LoadParameters,
+}
+
 type Outcome = Result<Arc<ModelVersion>>;
 
 impl Repository {
@@ -32,14 +39,14 @@ impl Repository {
     ///
     /// # Errors
     /// Unavailable outside of explicit mode and after [`Self::shutdown`]; InvalidArg for a bad name or a failed
-    /// load, with every version's reason; Internal if the model is not there or its config is broken (the log
-    /// says which).
-    pub fn load_model(&self, name: &str) -> Result<()> {
+    /// load, with every version's reason; Internal if the model is not there, its config or a parameter is broken
+    /// (the log says which).
+    pub fn load_model(&self, name: &str, parameters: &LoadParameters) -> Result<()> {
         self.check_explicit()?;
         poll::check_name(name)?;
         let _turn = self.turns.take(&[name]);
         self.table.check_open()?;
-        match self.load_all(&[name]).pop() {
+        match self.load_all(&[Wanted { name, parameters }]).pop() {
             None | Some((_, Ok(()))) => Ok(()),
             Some((_, Err(Failure::Poll(_)))) => {
                 Err(Error::internal(format!("failed to load '{name}', failed to poll from model repository")))
@@ -50,12 +57,13 @@ impl Repository {
         }
     }
 
-    /// Takes a model out of service. Returns before its requests in flight are finished. Unloading a model
-    /// that is not there succeeds.
+    /// Takes a model out of service, and with `dependents` those that were loaded for its sake. Returns before
+    /// its requests in flight are finished. Unloading a model that is not there succeeds.
     ///
     /// # Errors
     /// Unavailable outside of explicit mode.
-    pub fn unload_model(&self, name: &str) -> Result<()> {
+    pub fn unload_model(&self, name: &str, dependents: bool) -> Result<()> {
+        let _ = dependents; // only ensembles have some, and there are none yet
         self.check_explicit()?;
         let _turn = self.turns.take(&[name]);
         self.retire(name);
@@ -79,14 +87,14 @@ impl Repository {
         self.table.wait_until_empty(timeout)
     }
 
-    /// Loads `names`, which the caller has the turn of, several versions at a time.
-    pub(crate) fn load_all(&self, names: &[&str]) -> Vec<(String, Result<(), Failure>)> {
+    /// Loads models, which the caller has the turn of, several versions at a time.
+    pub(crate) fn load_all(&self, wanted: &[Wanted<'_>]) -> Vec<(String, Result<(), Failure>)> {
         let mut outcomes = Vec::new();
         let mut models: Vec<(Polled, BTreeSet<u64>)> = Vec::new();
-        for name in names {
-            match self.prepare(name) {
+        for wanted in wanted {
+            match self.prepare(*wanted) {
                 Ok(model) => models.push(model),
-                Err(failure) => outcomes.push(((*name).to_owned(), Err(failure))),
+                Err(failure) => outcomes.push((wanted.name.to_owned(), Err(failure))),
             }
         }
         let tasks: Vec<(usize, u64)> = models
@@ -114,10 +122,10 @@ impl Repository {
     }
 
     /// Finds a model, reads its config, chooses its versions and marks them as loading.
-    fn prepare(&self, name: &str) -> Result<(Polled, BTreeSet<u64>), Failure> {
-        let polled = self.locate(name).and_then(|dir| poll::poll(name, dir, &self.options));
-        let model = polled.map_err(|e| {
-            tracing::error!("Poll failed for model directory '{name}': {e}");
+    fn prepare(&self, wanted: Wanted<'_>) -> Result<(Polled, BTreeSet<u64>), Failure> {
+        let Wanted { name, .. } = wanted;
+        let model = self.poll(wanted).map_err(|e| {
+            tracing::error!("Poll failed for model directory '{name:.200}': {e}");
             Failure::Poll(e)
         })?;
         let versions = versions::on_disk(&model.dir.path)
@@ -142,6 +150,12 @@ impl Repository {
                 Err(Failure::Load(e))
             }
         }
+    }
+
+    fn poll(&self, Wanted { name, parameters }: Wanted<'_>) -> Result<Polled> {
+        let dir =
+            if parameters.files.is_empty() { self.locate(name)? } else { parameters.directory(name)? };
+        poll::poll(name, dir, parameters.model_config()?, &self.options)
     }
 
     /// The folder of a model, which must be in exactly one repository.

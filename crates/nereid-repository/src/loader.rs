@@ -107,7 +107,7 @@ impl Loader {
         let labels = Labels::read(&model.dir, &model.name, &wire_config.output)?;
         let series = metrics::series(&model.name, version, &wire_config);
         let statistics = self.reporters.version(series, metrics::first_response_ms(&wire_config));
-        let running = self.start(&model.name, version, &config, loaded, statistics)?;
+        let running = self.start(model, version, &config, loaded, statistics)?;
         let load_duration = Timestamp::now().since(started);
         let name = model.name.clone();
         let description = Description { name, version, config, wire_config, labels, load_duration };
@@ -129,15 +129,15 @@ impl Loader {
 
     fn start(
         &self,
-        name: &Arc<str>,
+        model: &Polled,
         version: u64,
         config: &Arc<ModelConfig>,
-        model: Box<dyn Model>,
+        loaded: Box<dyn Model>,
         statistics: Arc<Statistics>,
     ) -> Result<Running> {
         let (mut active, mut passive) = (Vec::new(), Vec::new());
         for spec in &config.instances {
-            let instance = model.create_instance(spec)?;
+            let instance = loaded.create_instance(spec)?;
             if spec.passive { passive.push(instance) } else { active.push(instance) }
         }
         let options = SchedulerOptions {
@@ -146,8 +146,9 @@ impl Loader {
             delay_until_queued: self.delay_until_queued,
         };
         let scheduler = Scheduler::start_with(options, statistics)?;
-        let departure = self.table.arrived(name, version);
-        Ok(Running { scheduler, passive: Mutex::new(passive), model: Mutex::new(model), departure })
+        let departure = self.table.arrived(&model.name, version);
+        let dir = model.dir.clone();
+        Ok(Running { scheduler, passive: Mutex::new(passive), model: Mutex::new(loaded), dir, departure })
     }
 }
 

@@ -40,13 +40,18 @@ pub(crate) fn check_name(name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Reads and checks the config of the model `name` in `dir`.
+/// Checks the config of the model `name` in `dir`: the `given` one, or else the one on disk.
 ///
 /// # Errors
 /// With Triton's texts: unreadable or malformed config, no backend to be guessed, a config that contradicts
 /// itself, a name that is not the folder's.
-pub(crate) fn poll(name: &str, dir: ModelDir, options: &Options) -> Result<Polled> {
-    let mut config = read_config(&dir, options)?;
+pub(crate) fn poll(
+    name: &str,
+    dir: ModelDir,
+    given: Option<ModelConfig>,
+    options: &Options,
+) -> Result<Polled> {
+    let mut config = given.map_or_else(|| read_config(&dir, options), Ok)?;
     let files = version_files(&dir)?;
     backend_name::guess(&mut config, name, files.as_ref())?;
     normalize::defaults(&mut config);

@@ -12,6 +12,7 @@ use nereid_scheduler::{Scheduler, SchedulerOptions};
 use parking_lot::Mutex;
 
 use super::*;
+use crate::disk::ModelDir;
 use crate::table::Table;
 use crate::version::Description;
 use crate::{Labels, ModelVersion};
@@ -36,6 +37,7 @@ fn version(table: &Arc<Table>, version: u64, reaper: &Reaper) -> Arc<ModelVersio
         scheduler: Scheduler::start(options).unwrap(),
         passive: Mutex::default(),
         model: Mutex::new(Box::new(Identity)),
+        dir: ModelDir::temporary(tempfile::tempdir().unwrap()).unwrap(),
         departure: table.arrived(&name, version),
     };
     let description = Description {

@@ -8,13 +8,13 @@ use nereid_core::{Error, Result};
 use nereid_scheduler::Reporters;
 
 use crate::disk::{self, Root};
-use crate::lifecycle::Failure;
+use crate::lifecycle::{Failure, Wanted};
 use crate::loader::Loader;
 use crate::poll;
 use crate::reaper::Reaper;
 use crate::table::Table;
 use crate::turns::Turns;
-use crate::{ControlMode, Options};
+use crate::{ControlMode, LoadParameters, Options};
 
 /// All models of a server, from disk to loaded versions.
 #[derive(Debug)]
@@ -69,9 +69,10 @@ impl Repository {
     fn load_at_start(&self, names: &[String]) -> Vec<StartupFailure> {
         let mut failures = Vec::new();
         let mut good = Vec::new();
+        let parameters = &LoadParameters::default();
         for name in names {
             match poll::check_name(name) {
-                Ok(()) => good.push(name.as_str()),
+                Ok(()) => good.push(Wanted { name, parameters }),
                 Err(error) => failures.push(StartupFailure { model: name.clone(), error }),
             }
         }

@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 
 use crate::Labels;
 use crate::config::metrics;
+use crate::disk::ModelDir;
 use crate::reaper::Reaper;
 use crate::table::Table;
 
@@ -45,6 +46,9 @@ pub(crate) struct Running {
     /// Kept for as long as its instances may run.
     #[expect(dead_code, reason = "held, never used after its instances are made")]
     pub(crate) model: Mutex<Box<dyn Model>>,
+    /// A temporary folder stays for as long as the model may read from it.
+    #[expect(dead_code, reason = "held, never used")]
+    pub(crate) dir: ModelDir,
     /// Last, because it says that everything is gone.
     pub(crate) departure: Departure,
 }

@@ -3,7 +3,7 @@
 //! by the rules of Triton's ONNX Runtime backend. A line `panic` makes loading panic; `slow` makes every
 //! instance wait for the test's permission, `held` loading itself; `flaky N` fails the first N loads.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -19,6 +19,8 @@ use parking_lot::{Condvar, Mutex};
 pub(crate) struct FakeOnnx {
     pub(crate) loads: AtomicUsize,
     pub(crate) instances: Mutex<Vec<InstanceSpec>>,
+    /// The model file of every load.
+    pub(crate) files: Mutex<Vec<PathBuf>>,
     pub(crate) gate: Arc<Gate>,
 }
 
@@ -86,6 +88,7 @@ impl Backend for FakeOnnx {
     }
 
     fn load(&self, request: &LoadRequest<'_>) -> Result<Box<dyn Model>> {
+        self.files.lock().push(request.model_file.to_owned());
         let load = self.loads.fetch_add(1, Ordering::SeqCst);
         let text = read(request.model_file)?;
         assert!(!text.contains("panic"), "asked to panic");

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use nereid_repository::{ControlMode, Options, Repository};
 
-use crate::repo::{IO, MLP, Repo, failures, head, index};
+use crate::repo::{IO, MLP, Repo, failures, head, index, load};
 
 #[test]
 fn explicit_mode_loads_what_is_named() {
@@ -37,7 +37,7 @@ fn other_modes_load_everything_and_refuse_control() {
         let repository =
             repo.open_with(Options { control, startup_models: vec!["x".into()], ..repo.options() });
         assert_eq!(index(&repository), ["a/1 READY"]);
-        for result in [repository.load_model("a"), repository.unload_model("a")] {
+        for result in [load(&repository, "a"), repository.unload_model("a", false)] {
             let error = result.unwrap_err();
             assert_eq!(error.message(), "explicit model load / unload is not allowed if polling is enabled");
             assert_eq!(error.code(), nereid_core::ErrorCode::Unavailable);

@@ -12,7 +12,7 @@ use nereid_core::{
 };
 use nereid_repository::{ModelVersion, State};
 
-use crate::repo::{IDENTITY, IO, MLP, PATIENCE, Repo, head, index};
+use crate::repo::{IDENTITY, IO, MLP, PATIENCE, Repo, head, index, load};
 
 struct Channel(mpsc::Sender<Result<InferResponse>>);
 
@@ -49,14 +49,14 @@ fn unload_and_load_again() {
     let repo = Repo::new();
     repo.good("m");
     let repository = repo.explicit(&["m"]);
-    repository.unload_model("m").unwrap();
-    repository.unload_model("nosuch").unwrap();
+    repository.unload_model("m", false).unwrap();
+    repository.unload_model("nosuch", false).unwrap();
     let error = repository.find("m", None).unwrap_err();
     assert_eq!(error.message(), "Request for unknown model: 'm' has no available versions");
     wait_for(&repository, State::Unavailable, "unloaded");
     assert_eq!(index(&repository), ["m/1 UNAVAILABLE: unloaded"]);
     assert!(repository.is_ready(), "an unloaded model is no trouble");
-    repository.load_model("m").unwrap();
+    load(&repository, "m").unwrap();
     assert_eq!(index(&repository), ["m/1 READY"]);
 }
 
@@ -90,7 +90,7 @@ fn load_errors() {
              panic;\n",
         ),
     ] {
-        let error = repository.load_model(name).unwrap_err();
+        let error = load(&repository, name).unwrap_err();
         assert_eq!((error.code(), error.message()), (code, expected));
     }
 }
@@ -102,11 +102,11 @@ fn a_failed_reload_keeps_what_serves() {
     let repository = repo.explicit(&["m"]);
     let before = repository.find("m", None).unwrap();
     repo.write("m/1/model.onnx", "panic");
-    let error = repository.load_model("m").unwrap_err();
+    let error = load(&repository, "m").unwrap_err();
     assert!(error.message().starts_with("load failed for model 'm': version 1 is at UNAVAILABLE"), "{error}");
     assert!(std::sync::Arc::ptr_eq(&before, &repository.find("m", None).unwrap()));
     repo.write("m/config.pbtxt", "nonsense");
-    repository.load_model("m").unwrap_err();
+    load(&repository, "m").unwrap_err();
     assert_eq!(index(&repository), ["m/1 READY"]);
 }
 
@@ -117,7 +117,7 @@ fn a_reload_swaps_versions_in_one_step() {
     let repository = repo.explicit(&["m"]);
     let before = repository.find("m", None).unwrap();
     repo.write("m/2/model.onnx", MLP);
-    repository.load_model("m").unwrap();
+    load(&repository, "m").unwrap();
     assert_eq!(repository.ready_versions("m"), [2]);
     assert_eq!(before.version, 1, "who holds it may use it");
     assert_eq!(repository.version_states("m")[0], (1, State::Unloading, String::new()));
@@ -135,11 +135,11 @@ fn requests_in_flight_survive_an_unload() {
     repo.model("m", "", &format!("{IDENTITY}slow"));
     let repository = repo.explicit(&["m"]);
     let answer = infer(&repository.find("m", None).unwrap());
-    repository.unload_model("m").unwrap();
+    repository.unload_model("m", false).unwrap();
     assert_eq!(index(&repository), ["m/1 UNLOADING"]);
     assert!(!repository.is_ready(), "Triton counts a version that is being unloaded as not ready");
     // The same name loads while the old object still works.
-    repository.load_model("m").unwrap();
+    load(&repository, "m").unwrap();
     assert_eq!(index(&repository), ["m/1 READY"]);
     assert!(answer.try_recv().is_err());
     repo.backend.gate.open();
@@ -172,13 +172,13 @@ fn a_load_that_ends_after_the_shutdown_began_serves_nobody() {
     repo.model("m", "", &format!("{IDENTITY}held"));
     let repository = repo.explicit(&[]);
     thread::scope(|scope| {
-        let load = scope.spawn(|| repository.load_model("m"));
+        let loading = scope.spawn(|| load(&repository, "m"));
         while repo.backend.loads.load(Ordering::SeqCst) == 0 {
             thread::yield_now();
         }
-        let (left, other) = (repository.shutdown(PATIENCE), repository.load_model("other"));
+        let (left, other) = (repository.shutdown(PATIENCE), load(&repository, "other"));
         repo.backend.gate.open(); // before anything can fail
-        load.join().unwrap().unwrap();
+        loading.join().unwrap().unwrap();
         assert_eq!(left, 0, "what does not serve yet is not waited for");
         let refused = other.unwrap_err();
         assert_eq!((refused.code(), refused.message()), (ErrorCode::Unavailable, "Server not ready"));
@@ -193,9 +193,9 @@ fn late_news_of_an_old_object_are_ignored() {
     repo.model("m", "", &format!("{IDENTITY}slow"));
     let repository = repo.explicit(&["m"]);
     let answer = infer(&repository.find("m", None).unwrap());
-    repository.load_model("m").unwrap();
+    load(&repository, "m").unwrap();
     let held = repository.find("m", None).unwrap();
-    repository.unload_model("m").unwrap();
+    repository.unload_model("m", false).unwrap();
     repo.backend.gate.open();
     assert!(answer.recv().unwrap().is_ok());
     while repository.shutdown(Duration::ZERO) > 1 {

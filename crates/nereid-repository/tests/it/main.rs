@@ -8,5 +8,6 @@ mod index;
 mod labels;
 mod lifecycle;
 mod lookup;
+mod overrides;
 mod recorded;
 mod repo;

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use nereid_core::Result;
 use nereid_core::backend::Backend;
-use nereid_repository::{ControlMode, IndexEntry, Options, Repository};
+use nereid_repository::{ControlMode, IndexEntry, LoadParameters, Options, Repository};
 
 use crate::backend::FakeOnnx;
 
@@ -80,6 +81,11 @@ impl Repo {
 
 pub(crate) fn head(name: &str, max_batch_size: i32) -> String {
     format!("name: \"{name}\"\nplatform: \"onnxruntime_onnx\"\nmax_batch_size: {max_batch_size}\n")
+}
+
+/// Loads a model as it is on disk.
+pub(crate) fn load(repository: &Repository, name: &str) -> Result<()> {
+    repository.load_model(name, &LoadParameters::default())
 }
 
 /// `m/1 READY`, or with a reason `m/1 UNAVAILABLE: reason`; `m` for a model that was never loaded.
