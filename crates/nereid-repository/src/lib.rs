@@ -4,8 +4,10 @@
 //! Knows the file system, the model config message and backends; knows neither HTTP nor gRPC. Lookups take no
 //! lock. Reloading on change (poll mode), overrides and ensembles are not here yet.
 
+mod adapt;
 mod config;
 mod disk;
+mod fingerprint;
 mod index;
 mod labels;
 mod lifecycle;
@@ -19,6 +21,7 @@ mod repository;
 mod states;
 mod table;
 mod turns;
+mod update;
 mod version;
 mod versions;
 

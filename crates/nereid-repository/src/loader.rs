@@ -32,7 +32,7 @@ pub(crate) struct Loader {
     auto_complete: bool,
     default_max_batch_size: u32,
     retries: u32,
-    gpus: Gpus,
+    pub(crate) gpus: Gpus,
     delay_until_queued: usize,
     reporters: Arc<Reporters>,
 }
@@ -107,11 +107,12 @@ impl Loader {
         let labels = Labels::read(&model.dir, &model.name, &wire_config.output)?;
         let series = metrics::series(&model.name, version, &wire_config);
         let statistics = self.reporters.version(series, metrics::first_response_ms(&wire_config));
+        let loaded = Arc::new(Mutex::new(loaded));
         let running = self.start(model, version, &config, loaded, statistics)?;
         let load_duration = Timestamp::now().since(started);
         let name = model.name.clone();
         let description = Description { name, version, config, wire_config, labels, load_duration };
-        Ok(Arc::new(ModelVersion::new(description, running, self.reaper.clone())))
+        Ok(Arc::new(ModelVersion::new(description, Arc::new(running), self.reaper.clone())))
     }
 
     fn backend(&self, config: &inference::ModelConfig) -> Result<&Arc<dyn Backend>> {
@@ -127,17 +128,18 @@ impl Loader {
         })
     }
 
-    fn start(
+    /// Makes the instances of `loaded` and a scheduler for them.
+    pub(crate) fn start(
         &self,
         model: &Polled,
         version: u64,
         config: &Arc<ModelConfig>,
-        loaded: Box<dyn Model>,
+        loaded: Arc<Mutex<Box<dyn Model>>>,
         statistics: Arc<Statistics>,
     ) -> Result<Running> {
         let (mut active, mut passive) = (Vec::new(), Vec::new());
         for spec in &config.instances {
-            let instance = loaded.create_instance(spec)?;
+            let instance = loaded.lock().create_instance(spec)?;
             if spec.passive { passive.push(instance) } else { active.push(instance) }
         }
         let options = SchedulerOptions {
@@ -148,7 +150,7 @@ impl Loader {
         let scheduler = Scheduler::start_with(options, statistics)?;
         let departure = self.table.arrived(&model.name, version);
         let dir = model.dir.clone();
-        Ok(Running { scheduler, passive: Mutex::new(passive), model: Mutex::new(loaded), dir, departure })
+        Ok(Running { scheduler, passive: Mutex::new(passive), model: loaded, dir, departure })
     }
 }
 

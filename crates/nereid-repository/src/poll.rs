@@ -2,6 +2,7 @@
 //! A model that fails here is in the index with its name only; the reason is in the log
 //! (`ModelRepositoryManager::InitializeModelInfo`).
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -21,6 +22,8 @@ pub(crate) struct Polled {
     pub(crate) dir: ModelDir,
     /// Normalised; inputs and outputs may be missing still.
     pub(crate) config: ModelConfig,
+    /// The entry of the folder that the config is in.
+    pub(crate) config_entry: OsString,
 }
 
 /// Refuses names that could leave the repository.
@@ -66,7 +69,8 @@ pub(crate) fn poll(
             config.name
         )));
     }
-    Ok(Polled { name: name.into(), dir, config })
+    let config_entry = config_entry(&dir, &options.config_name);
+    Ok(Polled { name: name.into(), dir, config, config_entry })
 }
 
 fn read_config(dir: &ModelDir, options: &Options) -> Result<ModelConfig> {
@@ -91,6 +95,12 @@ fn config_path(dir: &ModelDir, config_name: &str) -> PathBuf {
         }
     }
     dir.path.join("config.pbtxt")
+}
+
+fn config_entry(dir: &ModelDir, config_name: &str) -> OsString {
+    let path = config_path(dir, config_name);
+    let entry = path.strip_prefix(&dir.path).ok().and_then(|relative| relative.iter().next());
+    entry.map(OsString::from).unwrap_or_default()
 }
 
 fn version_files(dir: &ModelDir) -> Result<Option<VersionFiles>> {

@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 
 use super::*;
 use crate::disk::ModelDir;
+use crate::states::Outcome;
 use crate::table::Table;
 use crate::version::Description;
 use crate::{Labels, ModelVersion};
@@ -36,7 +37,7 @@ fn version(table: &Arc<Table>, version: u64, reaper: &Reaper) -> Arc<ModelVersio
     let running = Running {
         scheduler: Scheduler::start(options).unwrap(),
         passive: Mutex::default(),
-        model: Mutex::new(Box::new(Identity)),
+        model: Arc::new(Mutex::new(Box::new(Identity))),
         dir: ModelDir::temporary(tempfile::tempdir().unwrap()).unwrap(),
         departure: table.arrived(&name, version),
     };
@@ -48,7 +49,7 @@ fn version(table: &Arc<Table>, version: u64, reaper: &Reaper) -> Arc<ModelVersio
         labels: Labels::default(),
         load_duration: Duration::ZERO,
     };
-    Arc::new(ModelVersion::new(description, running, reaper.clone()))
+    Arc::new(ModelVersion::new(description, Arc::new(running), reaper.clone()))
 }
 
 /// Serves version 1, unloads it, and rejects version 2 because version 3 failed; whatever frees them.
@@ -59,9 +60,11 @@ fn check(reaper: &Reaper) {
     let changes = {
         let table = table.clone();
         thread::spawn(move || {
-            table.finish_load(&name, vec![(1, Ok(first))]).unwrap();
+            let outcome = |version, result| Outcome { version, in_place: false, result };
+            table.finish_load(&name, vec![outcome(1, Ok(first))]).unwrap();
             table.update(&name, |entry| entry.unload());
-            table.finish_load(&name, vec![(2, Ok(second)), (3, Err(Error::internal("x")))]).unwrap_err();
+            let outcomes = vec![outcome(2, Ok(second)), outcome(3, Err(Error::internal("x")))];
+            table.finish_load(&name, outcomes).unwrap_err();
         })
     };
     assert_eq!(table.wait_until_empty(PATIENCE), 0, "the table waits for itself");

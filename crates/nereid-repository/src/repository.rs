@@ -1,19 +1,21 @@
-//! The repository as a whole: what it is made of and how it starts. Loading is in `lifecycle`, questions are
-//! in `lookup` and `index`.
+//! The repository as a whole: what it is made of and how it starts. Loading is in `lifecycle` and `update`,
+//! questions are in `lookup` and `index`.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use nereid_core::backend::Backend;
 use nereid_core::{Error, Result};
 use nereid_scheduler::Reporters;
+use parking_lot::Mutex;
 
 use crate::disk::{self, Root};
-use crate::lifecycle::{Failure, Wanted};
 use crate::loader::Loader;
 use crate::poll;
 use crate::reaper::Reaper;
 use crate::table::Table;
 use crate::turns::Turns;
+use crate::update::{Failure, Source, Wanted};
 use crate::{ControlMode, LoadParameters, Options};
 
 /// All models of a server, from disk to loaded versions.
@@ -24,6 +26,8 @@ pub struct Repository {
     pub(crate) table: Arc<Table>,
     pub(crate) loader: Loader,
     pub(crate) turns: Turns,
+    /// Of every model that serves, by name.
+    pub(crate) sources: Mutex<HashMap<String, Source>>,
     startup_failures: Vec<StartupFailure>,
 }
 
@@ -49,8 +53,15 @@ impl Repository {
         let names = startup_models(&options, &roots)?;
         let table = Arc::<Table>::default();
         let loader = Loader::new(&options, backends, table.clone(), Reaper::start()?);
-        let mut repository =
-            Self { options, roots, table, loader, turns: Turns::default(), startup_failures: Vec::new() };
+        let mut repository = Self {
+            options,
+            roots,
+            table,
+            loader,
+            turns: Turns::default(),
+            sources: Mutex::default(),
+            startup_failures: Vec::new(),
+        };
         repository.startup_failures = repository.load_at_start(&names);
         Ok(repository)
     }

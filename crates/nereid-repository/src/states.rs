@@ -41,6 +41,15 @@ pub(crate) struct Slot {
     serial: u64,
 }
 
+/// How the load of one version ended.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) version: u64,
+    /// The version serves and was only to be changed.
+    pub(crate) in_place: bool,
+    pub(crate) result: Result<Arc<ModelVersion>>,
+}
+
 impl State {
     /// The spelling of Triton, such as `READY`.
     pub fn as_str(self) -> &'static str {
@@ -93,20 +102,21 @@ impl ModelEntry {
     ///
     /// # Errors
     /// `version 1 is at UNAVAILABLE state: Internal: …;` for every version that failed.
-    pub(crate) fn finish_load(&mut self, results: &[(u64, Result<Arc<ModelVersion>>)]) -> Result<()> {
+    pub(crate) fn finish_load(&mut self, outcomes: &[Outcome]) -> Result<()> {
         let mut failures = String::new();
-        for (version, result) in results {
+        for Outcome { version, in_place, result } in outcomes {
             if let Err(e) = result {
-                let (state, reason) = (State::Unavailable, e.with_code());
+                let state = if *in_place { State::Ready } else { State::Unavailable };
+                let reason = e.with_code();
                 write!(failures, "version {version} is at {state} state: {reason};")
                     .expect("a String takes all");
             }
         }
         if failures.is_empty() {
-            self.replace(results);
+            self.replace(outcomes);
             return Ok(());
         }
-        for (version, result) in results {
+        for Outcome { version, result, .. } in outcomes {
             let slot = self.versions.entry(*version).or_insert_with(Slot::unknown);
             if slot.state != State::Ready {
                 *slot = match result {
@@ -136,8 +146,8 @@ impl ModelEntry {
         }
     }
 
-    fn replace(&mut self, results: &[(u64, Result<Arc<ModelVersion>>)]) {
-        let models: Vec<_> = results.iter().filter_map(|(_, result)| result.as_ref().ok()).collect();
+    fn replace(&mut self, outcomes: &[Outcome]) {
+        let models: Vec<_> = outcomes.iter().filter_map(|outcome| outcome.result.as_ref().ok()).collect();
         let wanted: BTreeSet<u64> = models.iter().map(|model| model.version).collect();
         // A version that failed earlier and that nobody wants any more must not keep the server unready.
         self.versions.retain(|version, slot| {

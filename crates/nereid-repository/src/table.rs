@@ -10,8 +10,7 @@ use arc_swap::{ArcSwap, Guard};
 use nereid_core::{Error, Result};
 use parking_lot::{Condvar, Mutex};
 
-use crate::ModelVersion;
-use crate::states::ModelEntry;
+use crate::states::{ModelEntry, Outcome};
 use crate::version::Departure;
 
 /// Models by name. Holds only models that were loaded or tried once.
@@ -50,20 +49,16 @@ impl Table {
 
     /// Takes over the outcome of a load of model `name`; see [`ModelEntry::finish_load`]. What becomes ready
     /// after [`Self::close`] is taken out of service in the same step.
-    pub(crate) fn finish_load(
-        &self,
-        name: &Arc<str>,
-        results: Vec<(u64, Result<Arc<ModelVersion>>)>,
-    ) -> Result<()> {
-        let outcome = self.update(name, |entry| {
-            let outcome = entry.finish_load(&results);
+    pub(crate) fn finish_load(&self, name: &Arc<str>, outcomes: Vec<Outcome>) -> Result<()> {
+        let end = self.update(name, |entry| {
+            let end = entry.finish_load(&outcomes);
             if self.closing.load(Ordering::Relaxed) {
                 entry.unload();
             }
-            outcome
+            end
         });
-        drop(results); // with what was rejected, and not sooner; see `update`
-        outcome
+        drop(outcomes); // with what was rejected, and not sooner; see `update`
+        end
     }
 
     /// From now on no model begins to serve.

@@ -25,14 +25,14 @@ pub struct ModelVersion {
     pub config: Arc<ModelConfig>,
     /// What clients are shown: completed and normalised.
     pub wire_config: Arc<inference::ModelConfig>,
-    pub labels: Labels,
+    pub labels: Arc<Labels>,
     /// How long loading took, all attempts together.
     pub load_duration: Duration,
     /// The config's platform, or its backend where it has none (metadata shows this).
     pub platform: String,
     pub(crate) serial: u64,
-    /// Taken when the version is dropped.
-    running: Option<Running>,
+    /// Shared with a version that differs in the config alone. Taken when the version is dropped.
+    running: Option<Arc<Running>>,
     reaper: Reaper,
 }
 
@@ -43,9 +43,8 @@ pub(crate) struct Running {
     /// Instances that the config wants loaded but never scheduled.
     #[expect(dead_code, reason = "held, never used")]
     pub(crate) passive: Mutex<Vec<Box<dyn Instance>>>,
-    /// Kept for as long as its instances may run.
-    #[expect(dead_code, reason = "held, never used after its instances are made")]
-    pub(crate) model: Mutex<Box<dyn Model>>,
+    /// Kept for as long as its instances may run. Shared with a version that has other instances of it.
+    pub(crate) model: Arc<Mutex<Box<dyn Model>>>,
     /// A temporary folder stays for as long as the model may read from it.
     #[expect(dead_code, reason = "held, never used")]
     pub(crate) dir: ModelDir,
@@ -72,7 +71,7 @@ pub(crate) struct Description {
 }
 
 impl ModelVersion {
-    pub(crate) fn new(description: Description, running: Running, reaper: Reaper) -> Self {
+    pub(crate) fn new(description: Description, running: Arc<Running>, reaper: Reaper) -> Self {
         let Description { name, version, config, wire_config, labels, load_duration } = description;
         let platform =
             if wire_config.platform.is_empty() { &wire_config.backend } else { &wire_config.platform };
@@ -82,7 +81,7 @@ impl ModelVersion {
             config,
             platform: platform.clone(),
             wire_config: Arc::new(wire_config),
-            labels,
+            labels: Arc::new(labels),
             load_duration,
             serial: running.departure.serial,
             running: Some(running),
@@ -95,16 +94,41 @@ impl ModelVersion {
         metrics::series(&self.name, self.version, &self.wire_config)
     }
 
+    /// This version with another config.
+    pub(crate) fn adapted(
+        &self,
+        config: Arc<ModelConfig>,
+        wire_config: inference::ModelConfig,
+        running: Arc<Running>,
+    ) -> Self {
+        Self {
+            name: self.name.clone(),
+            version: self.version,
+            config,
+            wire_config: Arc::new(wire_config),
+            labels: self.labels.clone(),
+            load_duration: self.load_duration,
+            platform: self.platform.clone(),
+            serial: running.departure.serial,
+            running: Some(running),
+            reaper: self.reaper.clone(),
+        }
+    }
+
     /// Takes this version's requests and counts them.
     pub fn scheduler(&self) -> &Scheduler {
-        &self.running.as_ref().expect("taken only in drop").scheduler
+        &self.running().scheduler
+    }
+
+    pub(crate) fn running(&self) -> &Arc<Running> {
+        self.running.as_ref().expect("taken only in drop")
     }
 }
 
 impl Drop for ModelVersion {
     fn drop(&mut self) {
         // Freeing a model takes long, and whoever drops the last reference may be serving requests.
-        if let Some(running) = self.running.take() {
+        if let Some(running) = self.running.take().and_then(Arc::into_inner) {
             self.reaper.free(running);
         }
     }

@@ -1,41 +1,14 @@
 //! Loading again, unloading, and ending while requests are in flight.
 
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::Duration;
 
-use bytes::Bytes;
-use nereid_core::{
-    DataType, ErrorCode, InferRequest, InferResponse, InputTensor, Respond, Responder, Result, Shape,
-    ValidRequest,
-};
-use nereid_repository::{ModelVersion, State};
+use nereid_core::ErrorCode;
+use nereid_repository::State;
 
 use crate::repo::{IDENTITY, IO, MLP, PATIENCE, Repo, head, index, load};
-
-struct Channel(mpsc::Sender<Result<InferResponse>>);
-
-impl Respond for Channel {
-    fn respond(self: Box<Self>, result: Result<InferResponse>) {
-        // Nobody may wait any more when a test ends.
-        let _ = self.0.send(result);
-    }
-}
-
-fn infer(model: &ModelVersion) -> Receiver<Result<InferResponse>> {
-    let input = InputTensor {
-        name: "INPUT0".into(),
-        datatype: DataType::Fp32,
-        shape: Shape::from_slice(&[1, 1]),
-        data: Bytes::copy_from_slice(&1_f32.to_le_bytes()),
-    };
-    let request = InferRequest { inputs: vec![input], ..Default::default() };
-    let request = ValidRequest::new(request, &model.config).unwrap();
-    let (sender, receiver) = mpsc::channel();
-    drop(model.scheduler().enqueue(request, Responder::new(Channel(sender))));
-    receiver
-}
+use crate::requests::infer;
 
 /// Waits until the only version of `m` is in `state`; the test runner ends it if that never happens.
 fn wait_for(repository: &nereid_repository::Repository, state: State, reason: &str) {
@@ -193,6 +166,7 @@ fn late_news_of_an_old_object_are_ignored() {
     repo.model("m", "", &format!("{IDENTITY}slow"));
     let repository = repo.explicit(&["m"]);
     let answer = infer(&repository.find("m", None).unwrap());
+    repo.model("m", "", &format!("{IDENTITY}slow"));
     load(&repository, "m").unwrap();
     let held = repository.find("m", None).unwrap();
     repository.unload_model("m", false).unwrap();

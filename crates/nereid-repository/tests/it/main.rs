@@ -10,4 +10,6 @@ mod lifecycle;
 mod lookup;
 mod overrides;
 mod recorded;
+mod reload;
 mod repo;
+mod requests;

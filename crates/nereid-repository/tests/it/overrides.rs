@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use nereid_core::{ErrorCode, Result};
 use nereid_repository::{LoadParameters, Repository};
@@ -33,7 +33,7 @@ fn temporary(repo: &Repo) -> PathBuf {
 }
 
 /// Waits until `path` is gone; the test runner ends it if that never happens.
-fn wait_until_gone(path: &PathBuf) {
+fn wait_until_gone(path: &Path) {
     while path.exists() {
         std::thread::yield_now();
     }

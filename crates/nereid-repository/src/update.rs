@@ -1,0 +1,227 @@
+//! Brings models to what is on disk, or came with a request: several at a time, and of each only the versions that
+//! have changed. A new version is built beside the old one and takes its place in one step; a load that fails
+//! leaves the old one serving (`ModelLifeCycle::AsyncLoad` and `ModelRepositoryManager::InitializeModelInfo`).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use nereid_core::{Error, Result};
+use nereid_protocol::inference::ModelConfig;
+use parking_lot::Mutex;
+
+use crate::disk::ModelDir;
+use crate::fingerprint::Fingerprint;
+use crate::poll::{self, Polled};
+use crate::repository::Repository;
+use crate::states::Outcome;
+use crate::{LoadParameters, ModelVersion, versions};
+
+/// A model to load.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) parameters: &'a LoadParameters,
+}
+
+/// Why a model is not served.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// It was not found or its config is broken; nothing was changed.
+    Poll(Error),
+    /// Versions were tried.
+    Load(Error),
+}
+
+/// What the ready versions of a model were made from.
+#[derive(Debug)]
+pub(crate) struct Source {
+    /// `None` if the folder must count as changed the next time.
+    pub(crate) fingerprint: Option<Fingerprint>,
+    /// As polled, not completed.
+    config: ModelConfig,
+}
+
+/// A model that is about to be loaded.
+struct Pending {
+    model: Polled,
+    source: Source,
+    versions: BTreeSet<u64>,
+    /// Those of them that serve and need not be loaded again.
+    kept: BTreeMap<u64, Arc<ModelVersion>>,
+}
+
+impl Repository {
+    /// Loads models, which the caller has the turn of, several versions at a time.
+    pub(crate) fn load_all(&self, wanted: &[Wanted<'_>]) -> Vec<(String, Result<(), Failure>)> {
+        let mut ends = Vec::new();
+        let mut models = Vec::new();
+        for wanted in wanted {
+            match self.prepare(*wanted) {
+                Ok(Some(model)) => models.push(model),
+                Ok(None) => ends.push((wanted.name.to_owned(), Ok(()))),
+                Err(failure) => ends.push((wanted.name.to_owned(), Err(failure))),
+            }
+        }
+        let tasks: Vec<(usize, u64)> = models
+            .iter()
+            .enumerate()
+            .flat_map(|(index, model)| model.versions.iter().map(move |version| (index, *version)))
+            .collect();
+        let results =
+            self.in_parallel(&tasks, |(index, version)| (index, self.bring(&models[index], version)));
+        let mut of_model: Vec<Vec<Outcome>> = models.iter().map(|_| Vec::new()).collect();
+        for (index, outcome) in results {
+            of_model[index].push(outcome);
+        }
+        for (model, outcomes) in models.into_iter().zip(of_model) {
+            ends.push(self.finish(model, outcomes));
+        }
+        ends
+    }
+
+    /// Loads `version`, or adapts it where it is.
+    fn bring(&self, pending: &Pending, version: u64) -> Outcome {
+        let kept = pending.kept.get(&version);
+        let result = match kept {
+            Some(serving) => self.loader.adapt(serving, &pending.model),
+            None => self.loader.load(&pending.model, version),
+        };
+        Outcome { version, in_place: kept.is_some(), result }
+    }
+
+    fn finish(&self, pending: Pending, mut outcomes: Vec<Outcome>) -> (String, Result<(), Failure>) {
+        let Pending { model, source, kept, .. } = pending;
+        outcomes.sort_unstable_by_key(|outcome| outcome.version);
+        let end = self.table.finish_load(&model.name, outcomes);
+        drop(kept); // an old version that was replaced is gone from here on
+        match &end {
+            Ok(()) => {
+                self.sources.lock().insert(model.name.as_ref().to_owned(), source);
+                tracing::info!("successfully loaded '{}'", model.name);
+            }
+            Err(_) => tracing::info!("failed to load '{}'", model.name),
+        }
+        (model.name.as_ref().to_owned(), end.map_err(Failure::Load))
+    }
+
+    /// Finds a model, reads its config, chooses its versions and marks them as loading; `None` if nothing has
+    /// changed.
+    fn prepare(&self, wanted: Wanted<'_>) -> Result<Option<Pending>, Failure> {
+        let name = wanted.name;
+        let found = self.poll(wanted).map_err(|e| {
+            tracing::error!("Poll failed for model directory '{name:.200}': {e}");
+            Failure::Poll(e)
+        })?;
+        let Some((model, fingerprint)) = found else { return Ok(None) };
+        let versions = versions::on_disk(&model.dir.path)
+            .map(|present| versions::select(model.config.version_policy.as_ref(), &present, name));
+        let versions = versions.and_then(|versions| {
+            if versions.is_empty() {
+                return Err(Error::invalid_arg(format!(
+                    "at least one version must be available under the version policy of model '{name}'"
+                )));
+            }
+            Ok(versions)
+        });
+        // Even without a version the model is known from now on: lookups say so, and the server is not ready.
+        match versions {
+            Ok(versions) => {
+                let source = Source { fingerprint, config: model.config.clone() };
+                let kept = self.kept(&model, &source, &versions);
+                self.table.update(&model.name, |entry| entry.begin_load(&versions));
+                Ok(Some(Pending { model, source, versions, kept }))
+            }
+            Err(e) => {
+                self.table.update(&model.name, |_| ());
+                tracing::error!("failed to load model '{name}': {e}");
+                Err(Failure::Load(e))
+            }
+        }
+    }
+
+    /// The model and what its folder looks like before anything in it is read; `None` if it serves as it is.
+    fn poll(&self, wanted: Wanted<'_>) -> Result<Option<(Polled, Option<Fingerprint>)>> {
+        let Wanted { name, parameters } = wanted;
+        let poll = |dir| poll::poll(name, dir, parameters.model_config()?, &self.options);
+        if !parameters.files.is_empty() {
+            // Without a fingerprint: the next load goes back to the disk, whatever is there.
+            return Ok(Some((poll(parameters.directory(name)?)?, None)));
+        }
+        let dir = self.locate(name)?;
+        let fingerprint = Fingerprint::take(&dir).ok();
+        if parameters.config.is_none() && fingerprint.is_some() && self.loaded_from(name, &fingerprint) {
+            return Ok(None);
+        }
+        let fingerprint = fingerprint.and_then(|fingerprint| fingerprint.settle(&dir));
+        Ok(Some((poll(dir)?, fingerprint)))
+    }
+
+    fn loaded_from(&self, name: &str, fingerprint: &Option<Fingerprint>) -> bool {
+        self.sources.lock().get(name).is_some_and(|source| source.fingerprint == *fingerprint)
+    }
+
+    /// Which of `versions` serve and stay, because neither their files nor more of the config has changed than
+    /// can be changed in place.
+    fn kept(
+        &self,
+        model: &Polled,
+        now: &Source,
+        versions: &BTreeSet<u64>,
+    ) -> BTreeMap<u64, Arc<ModelVersion>> {
+        let sources = self.sources.lock();
+        let before = sources.get(&*model.name).filter(|before| !needs_reload(&before.config, &now.config));
+        let (Some(before), Some(after)) = (before.and_then(|b| b.fingerprint.as_ref()), &now.fingerprint)
+        else {
+            return BTreeMap::new();
+        };
+        let models = self.table.models();
+        let ready = models.get(&model.name).into_iter().flat_map(|entry| entry.ready());
+        let same = |version| before.same_version(after, version, &model.config_entry);
+        let kept = ready.filter(|ready| versions.contains(&ready.version) && same(ready.version));
+        kept.map(|ready| (ready.version, ready.clone())).collect()
+    }
+
+    /// The folder of a model, which must be in exactly one repository.
+    fn locate(&self, name: &str) -> Result<ModelDir> {
+        let mut found = None;
+        for root in &self.roots {
+            if let Some(dir) = root.model(name)?
+                && found.replace(dir).is_some()
+            {
+                return Err(Error::invalid_arg("not unique across all model repositories"));
+            }
+        }
+        found.ok_or_else(|| Error::not_found("model not found in any model repository."))
+    }
+
+    fn in_parallel<R: Send>(&self, tasks: &[(usize, u64)], run: impl Fn((usize, u64)) -> R + Sync) -> Vec<R> {
+        let threads = self.options.load_threads.clamp(1, tasks.len().max(1));
+        let (next, results) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+        let work = || {
+            while let Some(task) = tasks.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let result = run(*task);
+                results.lock().push(result);
+            }
+        };
+        thread::scope(|scope| {
+            for _ in 1..threads {
+                // Without further threads this one does all the work.
+                let _ = thread::Builder::new().name("model-load".into()).spawn_scoped(scope, work);
+            }
+            work();
+        });
+        results.into_inner()
+    }
+}
+
+/// Whether more has changed than instance groups and version policy (`ConfigChangeRequiresReload`).
+fn needs_reload(before: &ModelConfig, after: &ModelConfig) -> bool {
+    let rest = |config: &ModelConfig| ModelConfig {
+        instance_group: Vec::new(),
+        version_policy: None,
+        ..config.clone()
+    };
+    rest(before) != rest(after)
+}
