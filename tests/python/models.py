@@ -110,6 +110,22 @@ def gather() -> onnx.ModelProto:
     )
 
 
+SCALED_CONFIG = """
+backend: "onnxruntime"
+max_batch_size: 8
+input [ { name: "INPUT" data_type: TYPE_FP32 dims: [ 4 ] } ]
+output [ { name: "OUTPUT" data_type: TYPE_FP32 dims: [ 4 ] } ]
+"""
+
+
+def scaled(factor: float, weights: int = 4) -> onnx.ModelProto:
+    """`OUTPUT = factor * INPUT`: tells which file answered. With that many weights, at least four, that are not used."""
+    values = [helper.make_tensor("factor", TensorProto.FLOAT, [4], [factor] * 4)]
+    values.append(helper.make_tensor("ballast", TensorProto.FLOAT, [weights], b"\1" * 4 * weights, raw=True))
+    tensors = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", 4]) for name in ("INPUT", "OUTPUT")]
+    return _model([helper.make_node("Mul", ["INPUT", "factor"], ["OUTPUT"])], tensors[:1], tensors[1:], values)
+
+
 SLOW_CONFIG = """
 backend: "onnxruntime"
 max_batch_size: 0

@@ -15,11 +15,10 @@ use tempfile::TempDir;
 /// Most bytes that a config or label file may have.
 pub(crate) const MAX_TEXT_BYTES: u64 = 16 << 20;
 
-/// One repository folder.
+/// One repository folder. It may be a link that is moved to another folder at any time.
 #[derive(Debug, Clone)]
 pub(crate) struct Root {
     path: PathBuf,
-    canonical: PathBuf,
 }
 
 /// A model's folder, known to lie inside its repository.
@@ -38,14 +37,13 @@ impl Root {
     /// # Errors
     /// It does not exist or is not a directory (`ModelRepositoryManager::Create`).
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        let canonical = canonical(path)?;
-        if !canonical.is_dir() {
+        if !canonical(path)?.is_dir() {
             return Err(Error::invalid_arg(format!(
                 "repository path is not a valid directory: '{}'",
                 path.display()
             )));
         }
-        Ok(Self { path: path.to_owned(), canonical })
+        Ok(Self { path: path.to_owned() })
     }
 
     /// Names of the model folders, sorted. Hidden entries, files and links that lead out are left out.
@@ -63,7 +61,7 @@ impl Root {
     /// The folder of model `name`, or `None` if this repository has none. Hidden folders are no models.
     ///
     /// # Errors
-    /// The folder is a link that leaves the repository.
+    /// The folder is a link that leaves the repository, or the repository is gone.
     pub(crate) fn model(&self, name: &str) -> Result<Option<ModelDir>> {
         let path = self.path.join(name);
         let mut parts = Path::new(name).components();
@@ -71,7 +69,7 @@ impl Root {
         if !is_name || name.starts_with('.') || !path.is_dir() {
             return Ok(None);
         }
-        let dir = ModelDir { path, root: self.canonical.clone(), temporary: None };
+        let dir = ModelDir { path, root: canonical(&self.path)?, temporary: None };
         dir.confine(&dir.path)?;
         Ok(Some(dir))
     }

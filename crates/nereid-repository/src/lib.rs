@@ -2,9 +2,10 @@
 //! which the server looks up by name.
 //!
 //! Knows the file system, the model config message and backends; knows neither HTTP nor gRPC. Lookups take no
-//! lock. Reloading on change (poll mode), overrides and ensembles are not here yet.
+//! lock. Ensembles and namespaces are not here yet.
 
 mod adapt;
+mod changes;
 mod config;
 mod disk;
 mod fingerprint;
@@ -24,6 +25,7 @@ mod turns;
 mod update;
 mod version;
 mod versions;
+mod watch;
 
 pub use index::IndexEntry;
 pub use labels::Labels;

@@ -52,6 +52,7 @@ impl Repository {
     /// many versions are left.
     pub fn shutdown(&self, timeout: Duration) -> usize {
         self.table.close();
+        self.stop_polling.stop();
         let names: Vec<Arc<str>> = self.table.models().keys().cloned().collect();
         let names: Vec<&str> = names.iter().map(|name| &**name).collect();
         // Not in turn: a load that hangs must not keep the server from ending.

@@ -1,5 +1,5 @@
-//! The repository as a whole: what it is made of and how it starts. Loading is in `lifecycle` and `update`,
-//! questions are in `lookup` and `index`.
+//! The repository as a whole: what it is made of and how it starts. Loading is in `lifecycle`, `update`
+//! and `watch`, questions are in `lookup` and `index`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use crate::reaper::Reaper;
 use crate::table::Table;
 use crate::turns::Turns;
 use crate::update::{Failure, Source, Wanted};
+use crate::watch::Stop;
 use crate::{ControlMode, LoadParameters, Options};
 
 /// All models of a server, from disk to loaded versions.
@@ -28,6 +29,7 @@ pub struct Repository {
     pub(crate) turns: Turns,
     /// Of every model that serves, by name.
     pub(crate) sources: Mutex<HashMap<String, Source>>,
+    pub(crate) stop_polling: Arc<Stop>,
     startup_failures: Vec<StartupFailure>,
 }
 
@@ -60,6 +62,7 @@ impl Repository {
             loader,
             turns: Turns::default(),
             sources: Mutex::default(),
+            stop_polling: Arc::default(),
             startup_failures: Vec::new(),
         };
         repository.startup_failures = repository.load_at_start(&names);
@@ -94,6 +97,12 @@ impl Repository {
         }));
         failures.sort_unstable_by(|a, b| a.model.cmp(&b.model));
         failures
+    }
+}
+
+impl Drop for Repository {
+    fn drop(&mut self) {
+        self.stop_polling.stop();
     }
 }
 

@@ -87,6 +87,11 @@ impl ModelEntry {
             && self.versions.values().all(|slot| slot.state == State::Ready || slot.reason == UNLOADED)
     }
 
+    /// Whether every version was unloaded and none is in trouble.
+    pub(crate) fn is_unloaded(&self) -> bool {
+        !self.versions.is_empty() && self.versions.values().all(|slot| slot.reason == UNLOADED)
+    }
+
     /// Marks `versions` as loading, except those that serve: they go on until their successors are ready.
     pub(crate) fn begin_load(&mut self, versions: &BTreeSet<u64>) {
         for version in versions {
@@ -135,6 +140,11 @@ impl ModelEntry {
         }
     }
 
+    /// Drops every version that failed to load.
+    pub(crate) fn forget_failures(&mut self) {
+        self.versions.retain(|_, slot| slot.state != State::Unavailable || slot.reason == UNLOADED);
+    }
+
     /// The object `serial` of `version` is gone.
     pub(crate) fn departed(&mut self, version: u64, serial: u64) {
         if let Some(slot) = self.versions.get_mut(&version)
@@ -150,9 +160,7 @@ impl ModelEntry {
         let models: Vec<_> = outcomes.iter().filter_map(|outcome| outcome.result.as_ref().ok()).collect();
         let wanted: BTreeSet<u64> = models.iter().map(|model| model.version).collect();
         // A version that failed earlier and that nobody wants any more must not keep the server unready.
-        self.versions.retain(|version, slot| {
-            wanted.contains(version) || slot.state != State::Unavailable || slot.reason == UNLOADED
-        });
+        self.forget_failures();
         for (version, slot) in &mut self.versions {
             if !wanted.contains(version) {
                 slot.unload();

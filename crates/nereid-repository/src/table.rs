@@ -37,14 +37,20 @@ impl Table {
     /// Changes the entry of model `name`, which is made if there is none, and publishes the result. `change`
     /// must not drop the last reference to a version: that may come back here.
     pub(crate) fn update<R>(&self, name: &Arc<str>, change: impl FnOnce(&mut ModelEntry) -> R) -> R {
-        let write = self.write.lock();
-        let mut models = Models::clone(&self.models.load());
-        let result = change(Arc::make_mut(models.entry(name.clone()).or_default()));
-        let before = self.models.swap(Arc::new(models));
-        drop(write);
-        // Only now, because a version that nobody holds any more may have to report itself gone right here.
-        drop(before);
-        result
+        self.publish(|models| change(Arc::make_mut(models.entry(name.clone()).or_default())))
+    }
+
+    /// Takes every version of model `name` out of service, and forgets those that never served.
+    pub(crate) fn remove(&self, name: &str) {
+        self.publish(|models| {
+            let Some(entry) = models.get_mut(name) else { return };
+            let entry = Arc::make_mut(entry);
+            entry.unload();
+            entry.forget_failures();
+            if entry.versions.is_empty() {
+                models.remove(name);
+            }
+        });
     }
 
     /// Takes over the outcome of a load of model `name`; see [`ModelEntry::finish_load`]. What becomes ready
@@ -87,7 +93,11 @@ impl Table {
 
     /// The version object `serial` is gone.
     pub(crate) fn departed(&self, name: &Arc<str>, version: u64, serial: u64) {
-        self.update(name, |entry| entry.departed(version, serial));
+        self.publish(|models| {
+            if let Some(entry) = models.get_mut(name) {
+                Arc::make_mut(entry).departed(version, serial);
+            }
+        });
         let mut live = self.live.lock();
         *live = live.saturating_sub(1);
         if *live == 0 {
@@ -100,5 +110,16 @@ impl Table {
         let mut live = self.live.lock();
         self.none_live.wait_while_for(&mut live, |live| *live > 0, timeout);
         *live
+    }
+
+    fn publish<R>(&self, change: impl FnOnce(&mut Models) -> R) -> R {
+        let write = self.write.lock();
+        let mut models = Models::clone(&self.models.load());
+        let result = change(&mut models);
+        let before = self.models.swap(Arc::new(models));
+        drop(write);
+        // Only now, because a version that nobody holds any more may have to report itself gone right here.
+        drop(before);
+        result
     }
 }

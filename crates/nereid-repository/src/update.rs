@@ -184,7 +184,7 @@ impl Repository {
     }
 
     /// The folder of a model, which must be in exactly one repository.
-    fn locate(&self, name: &str) -> Result<ModelDir> {
+    pub(crate) fn locate(&self, name: &str) -> Result<ModelDir> {
         let mut found = None;
         for root in &self.roots {
             if let Some(dir) = root.model(name)?

@@ -10,7 +10,7 @@ use nereid_repository::{ControlMode, Repository};
 use nereid_scheduler::{LatencyOptions, Reporters};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::cli::{ModelControlMode, Options};
+use crate::cli::{ModelControlMode, Options, RepositoryOptions};
 use crate::logging::LogControl;
 use crate::serve::{Bound, Drain, Listener, Protocol, ServeOptions, Shards, bind, serve};
 use crate::service::{Service, ServiceOptions};
@@ -63,6 +63,12 @@ async fn load(options: &Options, signals: &mut Signals) -> anyhow::Result<Option
     }
     if exit_on_error && !failures.is_empty() {
         return Err(anyhow!("Internal - failed to load all models"));
+    }
+    let repository = Arc::new(repository);
+    let RepositoryOptions { control_mode, poll_secs, .. } = options.repository;
+    if control_mode == ModelControlMode::Poll && poll_secs > 0 {
+        let every = Duration::from_secs(u64::from(poll_secs));
+        repository.follow(every).map_err(|e| anyhow!("Internal - {e}"))?;
     }
     let options =
         ServiceOptions { id: options.server_id.clone(), allow_client_shm: options.allow_client_shm };

@@ -17,7 +17,7 @@ use crate::verbose::Verbose;
 /// What the frontends serve.
 #[derive(Debug)]
 pub struct Service {
-    repository: Repository,
+    repository: Arc<Repository>,
     /// Name that the server gives itself (`--id`).
     id: String,
     shared_memory: SharedMemory,
@@ -37,7 +37,7 @@ pub struct ServiceOptions {
 
 impl Service {
     /// Serves the models of `repository`.
-    pub fn new(repository: Repository, options: ServiceOptions) -> Self {
+    pub fn new(repository: Arc<Repository>, options: ServiceOptions) -> Self {
         let ServiceOptions { id, allow_client_shm } = options;
         let shared_memory = SharedMemory::new(allow_client_shm);
         let (log, tracer) = (LogControl::detached(), Tracer::default());

@@ -1,5 +1,7 @@
 //! The one table from error codes to the statuses of both protocols.
 
+use std::borrow::Cow;
+
 use http::StatusCode;
 use nereid_core::{Error, ErrorCode};
 
@@ -22,7 +24,49 @@ pub(crate) fn http(error: &Error) -> StatusCode {
     statuses(error.code()).0
 }
 
-/// gRPC status of `error`, with its message.
+/// gRPC status of `error`, with its message, cut where a client would refuse the whole status.
 pub(crate) fn grpc(error: &Error) -> tonic::Status {
-    tonic::Status::new(statuses(error.code()).1, error.message())
+    tonic::Status::new(statuses(error.code()).1, brief(error.message()))
+}
+
+/// As much of `message` as fits into a trailer: clients take 8 KiB of them by default.
+fn brief(message: &str) -> Cow<'_, str> {
+    const MOST_BYTES: usize = 4096;
+    const CUT: &str = "...";
+    // On the wire, what is not printable ASCII takes three bytes each.
+    let size = |c: char| if matches!(c, ' '..='~') && c != '%' { 1 } else { 3 * c.len_utf8() };
+    let ends = message.char_indices().scan(0, |bytes, (at, c)| {
+        let before = *bytes;
+        *bytes += size(c);
+        Some((at, before, *bytes))
+    });
+    let mut end = 0;
+    for (at, before, after) in ends {
+        if before + CUT.len() <= MOST_BYTES {
+            end = at;
+        }
+        if after > MOST_BYTES {
+            return Cow::Owned(format!("{}{CUT}", &message[..end]));
+        }
+    }
+    Cow::Borrowed(message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_messages_are_cut() {
+        for (message, expected) in [
+            ("short".to_owned(), "short".to_owned()),
+            ("x".repeat(4096), "x".repeat(4096)),
+            ("x".repeat(4097), "x".repeat(4093) + "..."),
+            ("x".repeat(100_000), "x".repeat(4093) + "..."),
+            ("\u{e9}".repeat(682), "\u{e9}".repeat(682)),
+            ("\u{e9}".repeat(683), "\u{e9}".repeat(682) + "..."),
+        ] {
+            assert_eq!(brief(&message), expected);
+        }
+    }
 }

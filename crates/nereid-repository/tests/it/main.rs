@@ -13,3 +13,4 @@ mod recorded;
 mod reload;
 mod repo;
 mod requests;
+mod watch;

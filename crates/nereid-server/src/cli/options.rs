@@ -41,6 +41,8 @@ pub struct RepositoryOptions {
     /// The server is ready only when all its models are.
     pub strict_readiness: bool,
     pub control_mode: ModelControlMode,
+    /// Seconds between two looks at the repositories in [`ModelControlMode::Poll`]; 0 means no looks.
+    pub poll_secs: u32,
     /// Models to load at start-up in [`ModelControlMode::Explicit`].
     pub load_models: BTreeSet<String>,
     /// Every model of the repositories is loaded at start-up: any mode but explicit, or `--load-model=*`.
@@ -215,6 +217,7 @@ impl Default for Options {
                 auto_complete: true,
                 strict_readiness: true,
                 control_mode: ModelControlMode::None,
+                poll_secs: 15,
                 load_models: BTreeSet::new(),
                 load_all: true,
                 config_name: None,

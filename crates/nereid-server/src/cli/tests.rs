@@ -77,7 +77,8 @@ fn defaults() {
     let r = &o.repository;
     assert_eq!(r.paths, ["/models"]);
     assert_eq!((r.exit_on_error, r.auto_complete, r.strict_readiness, r.load_all), (true, true, true, true));
-    assert_eq!((r.control_mode, r.load_threads, r.load_retries), (ModelControlMode::None, 4, 0));
+    assert_eq!((r.control_mode, r.poll_secs), (ModelControlMode::None, 15));
+    assert_eq!((r.load_threads, r.load_retries), (4, 0));
     assert_eq!((r.load_models.len(), &r.config_name), (0, &None));
     let h = &o.http;
     assert_eq!((h.enabled, h.address.as_str(), h.port, h.reuse_port), (true, "0.0.0.0", 8000, false));
@@ -231,13 +232,7 @@ fn warnings() {
             ],
         ),
         (&["--trace-count", "-1"], vec![deprecated("trace-count", "--trace-config count=<count>")]),
-        (
-            &["--model-control-mode=poll"],
-            vec![
-                "'--model-control-mode=poll' is not supported yet: models are loaded once, at start-up."
-                    .to_owned(),
-            ],
-        ),
+        (&["--model-control-mode=poll", "--repository-poll-secs=0"], vec![]),
         (
             &["--metrics-config=latencies=true"],
             vec!["'--metrics-config latencies' is not supported and has no effect.".to_owned()],

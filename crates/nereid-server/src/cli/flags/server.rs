@@ -118,14 +118,14 @@ pub(super) const REPOSITORY: &[Flag] = &[
         control_mode,
         "How models come and go. none: all are loaded at start-up, nothing changes after. explicit: those of \
          --load-model at start-up, the others by the model control API. poll: changes in the repositories are \
-         followed; not there yet, works like none.",
+         followed.",
     ),
-    not_yet(
+    ready(
         "repository-poll-secs",
         Integer,
         "15",
-        is::integer,
-        "Seconds between two looks at the repositories in --model-control-mode=poll.",
+        |d, v| put(&mut d.options.repository.poll_secs, value::integer(v)),
+        "Seconds between two looks at the repositories in --model-control-mode=poll; 0 for none after start-up.",
     ),
     ready(
         "load-model",
@@ -190,12 +190,7 @@ fn control_mode(draft: &mut Draft, text: &str) -> value::Result<()> {
         value::choice(text, &["none", "poll", "explicit"], "invalid argument for --model-control-mode")?;
     draft.options.repository.control_mode = match mode {
         "explicit" => ModelControlMode::Explicit,
-        "poll" => {
-            draft.warn(
-                "'--model-control-mode=poll' is not supported yet: models are loaded once, at start-up.",
-            );
-            ModelControlMode::Poll
-        }
+        "poll" => ModelControlMode::Poll,
         _ => ModelControlMode::None,
     };
     Ok(())
