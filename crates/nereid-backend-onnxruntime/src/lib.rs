@@ -17,6 +17,7 @@ mod inputs;
 mod instance;
 mod library;
 mod logging;
+mod malloc;
 mod model;
 mod model_file;
 mod outputs;

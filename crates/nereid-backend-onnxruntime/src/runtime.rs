@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use crate::error::check;
 use crate::raw::{MemoryInfo, ThreadingOptions};
 use crate::settings::Settings;
-use crate::{library, logging};
+use crate::{library, logging, malloc};
 
 /// ONNX Runtime, loaded.
 #[derive(Debug)]
@@ -57,6 +57,7 @@ impl Runtime {
         if let Some(runtime) = RUNTIME.get() {
             return Ok(runtime);
         }
+        malloc::give_back();
         library::load(library)?;
         let runtime = Self::new(settings, cpu_threads)?;
         Ok(RUNTIME.get_or_init(|| runtime))
