@@ -85,6 +85,20 @@ impl ModelDir {
         Ok(Self { root: path.clone(), path, temporary: Some(Arc::new(folder)) })
     }
 
+    /// Where `name` is in `folder` of this directory; `None` if it would leave the directory, by its text or
+    /// by a link. It need not exist.
+    pub(crate) fn inside(&self, folder: &str, name: &str) -> Option<PathBuf> {
+        let stays = |part| matches!(part, Component::Normal(_) | Component::CurDir);
+        let path = self.path.join(folder).join(name);
+        if !Path::new(name).components().all(stays) {
+            return None;
+        }
+        match (path.canonicalize(), self.path.canonicalize()) {
+            (Ok(real), Ok(dir)) if !real.starts_with(&dir) => None,
+            _ => Some(path), // a missing file is reported by whoever needs it
+        }
+    }
+
     /// Refuses a path that exists and resolves to a place outside the repository.
     pub(crate) fn confine(&self, path: &Path) -> Result<()> {
         match path.canonicalize() {

@@ -1,7 +1,6 @@
 //! Names of the classes of an output, read from the label files that a config names. Line N is class N.
 
 use std::collections::HashMap;
-use std::path::{Component, Path};
 use std::sync::Arc;
 
 use nereid_core::{Error, Result};
@@ -75,28 +74,15 @@ impl Lines {
 }
 
 fn read_file(dir: &ModelDir, model: &str, output: &ModelOutput) -> Result<Lines> {
-    let path = dir.path.join(&output.label_filename);
-    if escapes(&output.label_filename) || leads_out(&path, &dir.path) {
+    let Some(path) = dir.inside("", &output.label_filename) else {
         return Err(Error::unsupported(format!(
             "label file path '{}' for output '{}' in model '{model}' is outside model directory",
-            path.display(),
+            dir.path.join(&output.label_filename).display(),
             output.name
         )));
-    }
+    };
     let bytes = disk::read_text(&path, "label file")?;
     Ok(Lines::new(&String::from_utf8_lossy(&bytes)))
-}
-
-fn escapes(name: &str) -> bool {
-    Path::new(name).components().any(|part| !matches!(part, Component::Normal(_) | Component::CurDir))
-}
-
-/// Whether `path` exists and is a link that leaves `dir`.
-fn leads_out(path: &Path, dir: &Path) -> bool {
-    match (path.canonicalize(), dir.canonicalize()) {
-        (Ok(path), Ok(dir)) => !path.starts_with(dir),
-        _ => false,
-    }
 }
 
 #[cfg(test)]

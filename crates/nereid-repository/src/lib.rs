@@ -7,6 +7,7 @@
 mod adapt;
 mod changes;
 mod config;
+mod data_files;
 mod disk;
 mod fingerprint;
 mod index;

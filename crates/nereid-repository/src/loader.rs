@@ -18,7 +18,7 @@ use crate::poll::Polled;
 use crate::reaper::Reaper;
 use crate::table::Table;
 use crate::version::{Description, Running};
-use crate::{Labels, ModelVersion, Options};
+use crate::{Labels, ModelVersion, Options, data_files};
 
 /// Test hook of Triton's: hold the first batch until this many requests wait.
 const DELAY_VARIABLE: &str = "TRITONSERVER_DELAY_SCHEDULER";
@@ -84,6 +84,7 @@ impl Loader {
 
     fn attempt(&self, model: &Polled, version: u64, started: Timestamp) -> Result<Arc<ModelVersion>> {
         let mut wire_config = model.config.clone();
+        data_files::confine(&wire_config, &model.dir)?;
         unsupported::at_load(&wire_config)?;
         let backend = self.backend(&wire_config)?;
         instances::normalize(&mut wire_config, self.gpus);

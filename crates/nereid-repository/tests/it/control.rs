@@ -1,6 +1,7 @@
 //! What is loaded at start, and how often it is tried.
 
 use std::sync::atomic::Ordering;
+use std::thread;
 
 use nereid_repository::{ControlMode, Options, Repository};
 
@@ -68,4 +69,23 @@ fn any_number_of_threads_loads_everything() {
         assert_eq!(repository.loaded().len(), 20);
         assert_eq!(repository.shutdown(crate::repo::PATIENCE), 0);
     }
+}
+
+#[test]
+fn as_many_models_as_threads_load_at_the_same_time() {
+    let repo = Repo::new();
+    for index in 0..3 {
+        repo.model(&format!("m{index}"), "", &format!("{MLP}held"));
+    }
+    thread::scope(|scope| {
+        let options = Options { load_threads: 2, ..repo.options() };
+        let opening = scope.spawn(|| repo.open_with(options));
+        while repo.backend.loads.load(Ordering::SeqCst) < 2 {
+            thread::yield_now();
+        }
+        let begun = repo.backend.loads.load(Ordering::SeqCst);
+        repo.backend.gate.open(); // before anything can fail
+        assert_eq!(opening.join().unwrap().loaded().len(), 3);
+        assert_eq!(begun, 2);
+    });
 }

@@ -9,6 +9,7 @@ mod labels;
 mod lifecycle;
 mod lookup;
 mod overrides;
+mod paths;
 mod recorded;
 mod reload;
 mod repo;

@@ -1,0 +1,42 @@
+//! Files with tensors that a config names: for warm-up requests and for initial states. They must lie in the model
+//! directory, because a config may come over the network. Nothing reads them yet.
+
+use nereid_core::{Error, Result};
+use nereid_protocol::inference::ModelConfig;
+use nereid_protocol::inference::model_config::SchedulingChoice;
+use nereid_protocol::inference::model_sequence_batching::initial_state::StateData;
+use nereid_protocol::inference::model_warmup::input::InputDataType;
+
+use crate::disk::ModelDir;
+
+/// Folders of a model directory for these files.
+const WARM_UP: &str = "warmup";
+const INITIAL_STATE: &str = "initial_state";
+
+/// # Errors
+/// InvalidArg: a file is outside the model directory.
+pub(crate) fn confine(config: &ModelConfig, dir: &ModelDir) -> Result<()> {
+    let warm_up = config.model_warmup.iter().flat_map(|warmup| warmup.inputs.values());
+    let warm_up = warm_up.filter_map(|input| match &input.input_data_type {
+        Some(InputDataType::InputDataFile(file)) => Some((WARM_UP, file)),
+        _ => None,
+    });
+    let states = match &config.scheduling_choice {
+        Some(SchedulingChoice::SequenceBatching(batching)) => batching.state.as_slice(),
+        _ => &[],
+    };
+    let initial = states.iter().flat_map(|state| &state.initial_state);
+    let initial = initial.filter_map(|state| match &state.state_data {
+        Some(StateData::DataFile(file)) => Some((INITIAL_STATE, file)),
+        _ => None,
+    });
+    for (folder, file) in warm_up.chain(initial) {
+        if dir.inside(folder, file).is_none() {
+            return Err(Error::invalid_arg(format!(
+                "{folder} file '{file:.200}' of model '{}' is outside the model directory",
+                config.name
+            )));
+        }
+    }
+    Ok(())
+}
