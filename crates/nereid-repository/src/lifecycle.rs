@@ -38,10 +38,11 @@ impl Repository {
     /// its requests in flight are finished. Unloading a model that is not there succeeds.
     ///
     /// # Errors
-    /// Unavailable outside of explicit mode.
+    /// Unavailable outside of explicit mode and after [`Self::shutdown`].
     pub fn unload_model(&self, name: &str, dependents: bool) -> Result<()> {
         let _ = dependents; // only ensembles have some, and there are none yet
         self.check_explicit()?;
+        self.table.check_open()?;
         let _turn = self.turns.take(&[name]);
         self.retire(name);
         Ok(())
