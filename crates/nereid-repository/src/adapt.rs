@@ -7,7 +7,7 @@ use nereid_core::{ModelConfig, Result};
 
 use crate::ModelVersion;
 use crate::config::{convert, instances};
-use crate::loader::Loader;
+use crate::loader::{Loader, caught};
 use crate::poll::Polled;
 
 impl Loader {
@@ -31,8 +31,8 @@ impl Loader {
         }
         let config: Arc<ModelConfig> = Arc::new(convert::convert(&wire_config)?);
         let statistics = serving.scheduler().statistics().clone();
-        let running =
-            self.start(model, serving.version, &config, serving.running().model.clone(), statistics)?;
+        let loaded = serving.running().model.clone();
+        let running = caught(|| self.start(model, serving.version, &config, loaded, statistics))?;
         Ok(Arc::new(serving.adapted(config, wire_config, Arc::new(running))))
     }
 }

@@ -58,15 +58,13 @@ impl Loader {
         }
     }
 
-    /// Loads `version`, with further attempts as configured. A panic of the backend is an error like others.
+    /// Loads `version`, with further attempts as configured.
     pub(crate) fn load(&self, model: &Polled, version: u64) -> Result<Arc<ModelVersion>> {
         tracing::info!("loading: {}:{version}", model.name);
         let started = Timestamp::now();
         let mut attempts = 0;
         loop {
-            let attempt = catch_unwind(AssertUnwindSafe(|| self.attempt(model, version, started)));
-            let result = attempt.unwrap_or_else(|panic| Err(panicked(&*panic)));
-            match result {
+            match caught(|| self.attempt(model, version, started)) {
                 Err(e) if attempts == self.retries => {
                     tracing::error!("failed to load '{}' version {version}: {}", model.name, e.with_code());
                     return Err(e);
@@ -170,8 +168,11 @@ fn model_file(model: &Polled, version: u64) -> Result<PathBuf> {
     Ok(file)
 }
 
-fn panicked(panic: &(dyn Any + Send)) -> Error {
-    let text = panic.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    Error::internal(format!("panic while loading: {}", text.unwrap_or("no message")))
+/// Runs `work`; a panic of the backend is an error like others.
+pub(crate) fn caught<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic: Box<dyn Any + Send>| {
+        let text = panic.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        Err(Error::internal(format!("panic while loading: {}", text.unwrap_or("no message"))))
+    })
 }

@@ -1,6 +1,6 @@
 //! A backend that goes by the name of `onnxruntime` and reads its "model" from lines of text:
 //! `input INPUT0 FP32 -1 16` and `output OUTPUT0 FP32 -1 16`, with the batch dimension. It completes configs
-//! by the rules of Triton's ONNX Runtime backend. A line `panic` makes loading panic; `slow` makes every
+//! by the rules of Triton's ONNX Runtime backend. A line `panic` makes loading panic, `fragile` the third instance; `slow` makes every
 //! instance wait for the test's permission, `held` loading itself; `flaky N` fails the first N loads.
 
 use std::path::{Path, PathBuf};
@@ -33,6 +33,8 @@ pub(crate) struct Gate {
 
 struct Loaded {
     gate: Option<Arc<Gate>>,
+    fragile: bool,
+    instances: AtomicUsize,
 }
 
 struct Signature {
@@ -109,13 +111,16 @@ impl Backend for FakeOnnx {
             )));
         }
         self.instances.lock().extend(request.config.instances.iter().cloned());
-        Ok(Box::new(Loaded { gate: text.contains("slow").then(|| self.gate.clone()) }))
+        let gate = text.contains("slow").then(|| self.gate.clone());
+        Ok(Box::new(Loaded { gate, fragile: text.contains("fragile"), instances: AtomicUsize::new(0) }))
     }
 }
 
 impl Model for Loaded {
     fn create_instance(&self, _: &InstanceSpec) -> Result<Box<dyn Instance>> {
         let gate = self.gate.clone();
+        let instance = self.instances.fetch_add(1, Ordering::SeqCst);
+        assert!(!self.fragile || instance < 2, "asked to panic");
         Ok(Box::new(TestInstance::with_hook(move |_| {
             if let Some(gate) = &gate {
                 gate.pass();

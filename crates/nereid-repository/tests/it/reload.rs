@@ -175,6 +175,22 @@ fn instance_groups_that_cannot_be_had_change_nothing() {
     assert_eq!(index(&repository), ["m/1 READY", "m/3 READY"]);
 }
 
+#[test]
+fn a_backend_that_panics_in_place_changes_nothing() {
+    let repo = Repo::new();
+    repo.model("m", &head("m", 8), &format!("{IDENTITY}fragile"));
+    let repository = repo.explicit(&["m"]);
+    let before = find(&repository, 1);
+    repo.write("m/config.pbtxt", head("m", 8) + "instance_group [ { count: 3 } ]");
+    let error = load(&repository, "m").unwrap_err();
+    assert_eq!(
+        error.message(),
+        "load failed for model 'm': version 1 is at READY state: Internal: panic while loading: asked to panic;\n"
+    );
+    assert!(Arc::ptr_eq(&before, &find(&repository, 1)));
+    assert!(infer(&before).recv().unwrap().is_ok());
+}
+
 /// As Triton's own test demands (`test_config_override` of L0_lifecycle).
 #[test]
 fn a_given_config_stays_until_the_disk_changes() {
