@@ -37,11 +37,18 @@ pub struct ServiceOptions {
 
 impl Service {
     /// Serves the models of `repository`.
-    pub fn new(repository: Arc<Repository>, options: ServiceOptions) -> Self {
+    pub fn new(repository: impl Into<Arc<Repository>>, options: ServiceOptions) -> Self {
         let ServiceOptions { id, allow_client_shm } = options;
         let shared_memory = SharedMemory::new(allow_client_shm);
         let (log, tracer) = (LogControl::detached(), Tracer::default());
-        Self { repository, id, shared_memory, exiting: AtomicBool::new(false), log, tracer }
+        Self {
+            repository: repository.into(),
+            id,
+            shared_memory,
+            exiting: AtomicBool::new(false),
+            log,
+            tracer,
+        }
     }
 
     /// With the log that clients see and change, and with traces of requests.
