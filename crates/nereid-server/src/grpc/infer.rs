@@ -44,7 +44,7 @@ pub(super) async fn infer(
     until_sent(message, trace)
 }
 
-/// Ties `trace` to the last tensor of `message`: it is dropped when the message has been written to the connection.
+/// Ties `trace` to the last tensor of `message`: it is dropped when the message has been encoded for the connection.
 fn until_sent(message: Result<ModelInferResponse>, mut trace: Trace) -> Result<ModelInferResponse> {
     if !trace.is_on() {
         return message;

@@ -68,4 +68,8 @@ trait Memory: Debug + Send + Sync {
 
     /// Copying may wait for a device, hence is not for an event loop.
     fn waits(&self) -> bool;
+
+    /// Lets go of the memory now, so that its owner may free it, and may wait as copying may. Nothing is read or
+    /// written afterwards. Memory that is dropped instead is let go of some time later.
+    fn close(&self) {}
 }

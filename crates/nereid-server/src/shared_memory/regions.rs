@@ -114,7 +114,8 @@ impl SharedMemory {
     }
 
     /// Unregisters the region of this kind and name, once no request uses it; every region of the kind when the
-    /// name is empty. There need not be one.
+    /// name is empty. There need not be one. The owner of memory that no request uses may free it afterwards;
+    /// closing it may wait for a device.
     ///
     /// # Errors
     /// It is not allowed.
@@ -129,7 +130,9 @@ impl SharedMemory {
         }
         let gone: Vec<_> = table.extract_if(.., |_, entry| entry.has_ended()).collect();
         drop(table);
-        drop(gone); // closing may take a while
+        for (_, entry) in gone {
+            entry.region.memory.close();
+        }
         Ok(())
     }
 

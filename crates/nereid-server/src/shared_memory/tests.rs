@@ -1,7 +1,7 @@
 //! Regions over real objects in shared memory: what is refused, what an owner may do meanwhile, and how long a region
 //! stays.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use nereid_core::testing::identity_config;
 use nereid_core::{
@@ -46,11 +46,10 @@ impl Drop for Object {
     }
 }
 
-/// Memory of the host, which tells when it is given back.
+/// Memory of the host, which tells when it is closed, and by the count of the flag when it is dropped.
 #[derive(Debug)]
 struct Host {
-    #[expect(dead_code, reason = "counted, not read")]
-    held: Arc<()>,
+    closed: Arc<AtomicBool>,
 }
 
 impl Memory for Host {
@@ -64,6 +63,10 @@ impl Memory for Host {
 
     fn waits(&self) -> bool {
         true
+    }
+
+    fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
     }
 }
 
@@ -123,7 +126,7 @@ fn names_are_common_and_kinds_are_not() {
     let (memory, object) = (regions(), Object::new(&[0; 16]));
     memory.register_system("b", &object.key, 1, 8).unwrap();
     memory
-        .register("c", 8, Place::Cuda { device_id: 3 }, |_| Ok(Box::new(Host { held: Arc::default() })))
+        .register("c", 8, Place::Cuda { device_id: 3 }, |_| Ok(Box::new(Host { closed: Arc::default() })))
         .unwrap();
     memory.register_system("a", object.key.trim_start_matches('/'), 0, 16).unwrap();
     let taken = memory.register_system("c", &object.key, 0, 1);
@@ -269,9 +272,10 @@ fn holes_are_not_read_without_end() {
 
 #[test]
 fn a_region_in_use_stays_until_its_last_request_has_ended() {
-    let (memory, held) = (regions(), Arc::new(()));
+    let (memory, closed) = (regions(), Arc::new(AtomicBool::new(false)));
     let register = || {
-        memory.register("r", 8, Place::Cuda { device_id: 0 }, |_| Ok(Box::new(Host { held: held.clone() })))
+        memory
+            .register("r", 8, Place::Cuda { device_id: 0 }, |_| Ok(Box::new(Host { closed: closed.clone() })))
     };
     register().unwrap();
     let (first, second) = (memory.lease("r", 0, 8).unwrap(), memory.lease("r", 0, 8).unwrap());
@@ -282,13 +286,18 @@ fn a_region_in_use_stays_until_its_last_request_has_ended() {
     refused(register(), ErrorCode::AlreadyExists, "shared memory region 'r' already in manager");
     let third = memory.lease("r", 0, 8).unwrap(); // as in Triton
     drop(second);
-    assert_eq!(Arc::strong_count(&held), 2);
+    assert_eq!(Arc::strong_count(&closed), 2);
     drop(third);
-    assert_eq!(Arc::strong_count(&held), 1);
+    assert_eq!(Arc::strong_count(&closed), 1);
     assert!(memory.status(Kind::Cuda, "").unwrap().is_empty());
     register().unwrap();
     drop(memory.lease("r", 0, 8).unwrap());
     assert_eq!(memory.status(Kind::Cuda, "r").unwrap().len(), 1, "nobody has unregistered the new one");
+    assert!(!closed.load(Ordering::Relaxed), "nothing was closed while it was in use");
+    let shown = memory.status(Kind::Cuda, "r").unwrap();
+    memory.unregister(Kind::Cuda, "r").unwrap();
+    assert!(closed.load(Ordering::Relaxed), "the owner may free it, whoever still looks at the status");
+    drop(shown);
 }
 
 fn request(shape: &[i64]) -> InferRequest {

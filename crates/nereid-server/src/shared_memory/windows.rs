@@ -154,10 +154,9 @@ impl Window {
 
 /// Whether copying so many bytes through these windows is too long for an event loop.
 fn takes_long<'w>(mut copies: impl Iterator<Item = (&'w Window, u64)>) -> bool {
-    let mut left = LONG_BYTES as u64;
+    let mut sum = 0_u64;
     copies.any(|(window, bytes)| {
-        let long = window.lease.region.memory.waits() || bytes > left;
-        left = left.saturating_sub(bytes);
-        long
+        sum = sum.saturating_add(bytes);
+        sum > LONG_BYTES as u64 || window.lease.region.memory.waits()
     })
 }

@@ -6,6 +6,7 @@
 #![allow(unsafe_code, reason = "the CUDA driver is a C library")]
 
 use std::ffi::c_char;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -46,6 +47,7 @@ pub(super) struct Cuda {
     context: Arc<CudaContext>,
     /// The start of the allocation, in this process.
     start: sys::CUdeviceptr,
+    is_closed: AtomicBool,
 }
 
 impl Cuda {
@@ -69,7 +71,7 @@ impl Cuda {
         // SAFETY: the context is current; the driver checks the handle, whose bytes may be any.
         let opened = unsafe { sys::cuIpcOpenMemHandle_v2(&mut start, handle, peers) };
         opened.result().map_err(|e| refuse(e.to_string()))?;
-        let cuda = Self { region: region.clone(), context, start };
+        let cuda = Self { region: region.clone(), context, start, is_closed: AtomicBool::new(false) };
         if cuda.room().is_ok_and(|room| byte_size <= room) {
             return Ok(cuda);
         }
@@ -120,13 +122,22 @@ impl Memory for Cuda {
     fn waits(&self) -> bool {
         true
     }
+
+    fn close(&self) {
+        if let Some(close) = self.closing() {
+            close();
+        }
+    }
 }
 
-impl Drop for Cuda {
-    /// Closing may wait for the GPU, and the last use of a region may end on an event loop.
-    fn drop(&mut self) {
+impl Cuda {
+    /// What closes the handle, unless somebody has done so.
+    fn closing(&self) -> Option<impl FnOnce() + Send + use<>> {
+        if self.is_closed.swap(true, Ordering::Relaxed) {
+            return None;
+        }
         let (region, context, start) = (self.region.clone(), self.context.clone(), self.start);
-        let close = move || {
+        Some(move || {
             let closed = context.bind_to_thread().and_then(|()| {
                 // SAFETY: the context is current, and the handle was opened and is closed once.
                 unsafe { sys::cuIpcCloseMemHandle(start) }.result()
@@ -134,7 +145,14 @@ impl Drop for Cuda {
             if let Err(reason) = closed {
                 tracing::warn!("failed to close the CUDA IPC handle of region '{region}': {reason}");
             }
-        };
+        })
+    }
+}
+
+impl Drop for Cuda {
+    /// Closing may wait for the GPU, and the last use of a region may end on an event loop.
+    fn drop(&mut self) {
+        let Some(close) = self.closing() else { return };
         match Handle::try_current() {
             Ok(runtime) => drop(runtime.spawn_blocking(close)),
             Err(_) => close(),
