@@ -3,7 +3,8 @@
 use axum::extract::{FromRequestParts, Request, State};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use http::request::Parts;
 use nereid_core::{Error, Result};
 use nereid_protocol::rest::Json;
@@ -27,22 +28,18 @@ pub(super) async fn register(
         return Err(nameless(kind).into());
     }
     let body = settings::read(request).await?;
-    match kind {
-        Kind::System => {
-            let System { key, offset, byte_size } = System::read(&body)?;
-            let register = move |service: &crate::service::Service| {
+    http.service
+        .off_the_loop(move |service| match kind {
+            Kind::System => {
+                let System { key, offset, byte_size } = System::read(&body)?;
                 service.shared_memory().register_system(&region, &key, offset, byte_size)
-            };
-            http.service.off_the_loop(register).await?;
-        }
-        Kind::Cuda => {
-            let Cuda { handle, device_id, byte_size } = Cuda::read(&body)?;
-            let register = move |service: &crate::service::Service| {
+            }
+            Kind::Cuda => {
+                let Cuda { handle, device_id, byte_size } = Cuda::read(&body)?;
                 service.shared_memory().register_cuda(&region, handle, device_id, byte_size)
-            };
-            http.service.off_the_loop(register).await?;
-        }
-    }
+            }
+        })
+        .await?;
     Ok(reply::json(""))
 }
 
@@ -120,12 +117,20 @@ impl Cuda {
         let text = member(required(body, "raw_handle")?, "b64")?.as_str().map_err(Error::internal)?;
         let byte_size = member(body, "byte_size")?.as_u64().map_err(Error::internal)?;
         let device_id = member(body, "device_id")?.as_u64().map_err(Error::internal)?;
-        let handle = BASE64_STANDARD.decode(text).ok().and_then(|bytes| bytes.try_into().ok());
-        let handle = handle.ok_or_else(|| {
+        let handle = handle(text).ok_or_else(|| {
             Error::invalid_arg("'raw_handle' must be a valid base64 encoded cudaIpcMemHandle_t")
         })?;
         Ok(Self { handle, device_id, byte_size })
     }
+}
+
+/// The handle in base64, read as leniently as by Triton's libb64, whose encoder breaks lines.
+fn handle(text: &str) -> Option<[u8; HANDLE_BYTES]> {
+    const LENIENT: GeneralPurposeConfig = GeneralPurposeConfig::new()
+        .with_decode_allow_trailing_bits(true)
+        .with_decode_padding_mode(DecodePaddingMode::RequireNone);
+    let digits: Vec<u8> = text.bytes().filter(|b| STANDARD.as_str().as_bytes().contains(b)).collect();
+    GeneralPurpose::new(&STANDARD, LENIENT).decode(digits).ok()?.try_into().ok()
 }
 
 fn required<'j>(body: &'j Json, name: &str) -> Result<&'j Json> {
@@ -141,6 +146,8 @@ fn member<'j>(object: &'j Json, name: &str) -> Result<&'j Json> {
 
 #[cfg(test)]
 mod tests {
+    use base64::prelude::BASE64_STANDARD;
+
     use super::*;
 
     #[test]
@@ -197,8 +204,11 @@ mod tests {
     #[test]
     fn bodies_of_cuda_regions() {
         let b64 = BASE64_STANDARD.encode([7; HANDLE_BYTES]);
-        let body = format!(r#"{{"raw_handle":{{"b64":"{b64}"}},"device_id":1,"byte_size":8}}"#);
-        check(Cuda::read, &body, Ok(Cuda { handle: [7; HANDLE_BYTES], device_id: 1, byte_size: 8 }));
+        let (first, rest) = b64.split_at(72);
+        for b64 in [&b64, b64.trim_end_matches('='), &format!("{first}\\n{rest}\\n")] {
+            let body = format!(r#"{{"raw_handle":{{"b64":"{b64}"}},"device_id":1,"byte_size":8}}"#);
+            check(Cuda::read, &body, Ok(Cuda { handle: [7; HANDLE_BYTES], device_id: 1, byte_size: 8 }));
+        }
         let no_handle = "'raw_handle' must be a valid base64 encoded cudaIpcMemHandle_t";
         for (body, expected) in [
             ("{}", "Shared memory register request has no 'raw_handle' field"),
