@@ -81,6 +81,7 @@ pub(super) fn decode(
         let input = match place {
             None => input(tensor, &mut raw, &request.id, config)?,
             Some(place) => {
+                no_contents(&tensor, config)?;
                 windows.add_input(shared_memory, request.inputs.len(), place)?;
                 shared_input(tensor, &request.id, config)?
             }
@@ -173,15 +174,19 @@ fn input(
     Ok(InputTensor { name, datatype: kind, shape: Shape::from_vec(shape), data })
 }
 
+fn no_contents(input: &InferInputTensor, config: &ModelConfig) -> Result<()> {
+    if input.contents.is_none() {
+        return Ok(());
+    }
+    Err(Error::invalid_arg(format!(
+        "unexpected 'content' provided when using shared memory for input tensor '{}' for model '{}'",
+        input.name, config.name
+    )))
+}
+
 /// An input whose data is read when the whole request is decoded.
 fn shared_input(input: InferInputTensor, id: &str, config: &ModelConfig) -> Result<InputTensor> {
-    let InferInputTensor { name, datatype, shape, contents, .. } = input;
-    if contents.is_some() {
-        return Err(Error::invalid_arg(format!(
-            "unexpected 'content' provided when using shared memory for input tensor '{name}' for model '{}'",
-            config.name
-        )));
-    }
+    let InferInputTensor { name, datatype, shape, .. } = input;
     let Some(datatype) = DataType::from_protocol_name(&datatype) else {
         return Err(unknown_datatype(&name, id, config));
     };

@@ -199,6 +199,13 @@ fn places_in_shared_memory() {
         let output = InferRequestedOutputTensor { name: "INPUT0".into(), parameters };
         refused(ModelInferRequest { outputs: vec![output], ..Default::default() }, &expected);
     }
+    let place = [region(), (size, Int64Param(8))];
+    let place =
+        place.map(|(name, value)| (name.to_owned(), InferParameter { parameter_choice: Some(value) }));
+    let both =
+        InferInputTensor { parameters: place.into(), ..tensor("FP32", Some(InferTensorContents::default())) };
+    let text = "unexpected 'content' provided when using shared memory for input tensor 'INPUT0' for model 'identity'";
+    refused(request(vec![both], &[]), text);
 }
 
 #[test]
