@@ -1,9 +1,8 @@
 //! Settings in use: of all models or of one. They are never changed but replaced, so that a trace ends under the
 //! settings it began under; when the last holder lets go, what was collected under them is written.
 
-use std::sync::atomic::AtomicI32;
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering::Relaxed};
 
-use super::sampler::Sampler;
 use super::settings::{Layer, TraceOptions, Values};
 use super::writer::Writer;
 
@@ -61,5 +60,102 @@ impl Drop for Live {
         if let Some(writer) = &self.writer {
             writer.retire(self.id);
         }
+    }
+}
+
+/// Counts requests: every `rate`-th is traced, until `count` of them were. Lock-free.
+#[derive(Debug)]
+pub(super) struct Sampler {
+    /// At least 1.
+    rate: u64,
+    seen: AtomicU64,
+    /// How many more are traced; below 0 for any number.
+    left: AtomicI32,
+}
+
+/// What becomes of one request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sample {
+    No,
+    Yes,
+    /// It is traced and no other will be.
+    Last,
+}
+
+impl Sampler {
+    pub(super) fn new(rate: u32, count: i32) -> Self {
+        Self { rate: rate.max(1).into(), seen: AtomicU64::new(0), left: AtomicI32::new(count) }
+    }
+
+    /// Counts a request.
+    pub(super) fn sample(&self) -> Sample {
+        if self.left() == 0 || !(self.seen.fetch_add(1, Relaxed) + 1).is_multiple_of(self.rate) {
+            return Sample::No;
+        }
+        let one_less = |left: i32| match left {
+            0 => None,
+            1.. => Some(left - 1),
+            _ => Some(left),
+        };
+        match self.left.fetch_update(Relaxed, Relaxed, one_less) {
+            Err(_) => Sample::No, // another thread took the last one
+            Ok(1) => Sample::Last,
+            Ok(_) => Sample::Yes,
+        }
+    }
+
+    /// How many more requests are traced; below 0 for any number.
+    pub(super) fn left(&self) -> i32 {
+        self.left.load(Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(rate: u32, count: i32, expected: &str) {
+        let sampler = Sampler::new(rate, count);
+        let samples = (0..expected.len()).map(|_| match sampler.sample() {
+            Sample::No => '.',
+            Sample::Yes => 'x',
+            Sample::Last => 'L',
+        });
+        assert_eq!(samples.collect::<String>(), expected, "rate {rate}, count {count}");
+    }
+
+    #[test]
+    fn every_so_many_and_so_many_in_all() {
+        check(1, -1, "xxxx");
+        check(3, -1, "..x..x..");
+        check(3, -9, "..x..x..");
+        check(u32::MAX, -1, "....");
+        check(1, 0, "...");
+        check(1, 2, "xL...");
+        check(2, 2, ".x.L....");
+        check(2, 1, ".L..");
+    }
+
+    #[test]
+    fn what_is_left() {
+        let sampler = Sampler::new(2, 3);
+        for (samples, left) in [(1, 3), (1, 2), (2, 1), (9, 0)] {
+            for _ in 0..samples {
+                sampler.sample();
+            }
+            assert_eq!(sampler.left(), left);
+        }
+    }
+
+    #[test]
+    fn threads_together_take_no_more_than_the_count() {
+        let sampler = Sampler::new(3, 1000);
+        let taken = |sampler: &Sampler| (0..3000).filter(|_| sampler.sample() != Sample::No).count();
+        let taken: usize = std::thread::scope(|scope| {
+            let threads = [(); 4].map(|()| scope.spawn(|| taken(&sampler)));
+            threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+        });
+        assert_eq!((taken, sampler.left()), (1000, 0));
     }
 }

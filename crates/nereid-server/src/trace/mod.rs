@@ -5,24 +5,21 @@
 //!
 //! With tracing off a request costs one relaxed load of a flag and a few tests of an empty `Option`.
 
-mod clock;
 mod file;
-mod format;
+mod json;
 mod live;
-mod number;
+mod parse;
 mod record;
-mod sampler;
 mod settings;
 mod tensor;
-mod text;
 mod tracer;
 mod writer;
 
 #[cfg(test)]
 mod tests;
 
+pub use parse::{Protocol, count, frequency, level, rate};
 pub(crate) use record::Ending;
 pub use record::{Event, Trace};
 pub use settings::{Change, Level, Mode, TraceOptions, Update, Values};
-pub use text::{Protocol, count, frequency, level, rate};
 pub use tracer::{Shown, Tracer};

@@ -9,9 +9,8 @@ use arc_swap::ArcSwap;
 use nereid_core::{Error, Result, Timestamp};
 use parking_lot::Mutex;
 
-use super::live::Live;
+use super::live::{Live, Sample};
 use super::record::{Event, Trace};
-use super::sampler::Sample;
 use super::settings::{Layer, Mode, TraceOptions, Update, Values};
 use super::writer::Writer;
 

@@ -9,9 +9,8 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::Duration;
 use std::{io, mem, thread};
 
-use super::clock::Clock;
 use super::file::TraceFile;
-use super::format;
+use super::json::{self, Clock};
 use super::record::Record;
 use super::settings::Values;
 
@@ -140,7 +139,7 @@ impl Work {
         self.backlog.bytes.fetch_sub(record.bytes(), Relaxed);
         let stream = self.streams.entry(record.live.id).or_insert_with(|| Stream::new(record.live.values));
         stream.collected = stream.collected.saturating_add(record.live.dropped.swap(0, Relaxed));
-        stream.push(|text| format::write(text, &record, self.clock), record.items.is_empty());
+        stream.push(|text| json::write(text, &record, self.clock), record.items.is_empty());
         let due = stream.due();
         save(&mut self.file, stream, due);
         // Letting go of the record may retire its settings: the message comes next.
