@@ -126,19 +126,11 @@ impl Service {
         off_the_loop(move || action(&self)).await
     }
 
-    /// Runs one request on `model`. Dropping the future cancels the request.
+    /// Runs one request on `model` and tells `trace` what happens. Dropping the future cancels the request.
     ///
     /// # Errors
     /// The request does not fit the model, the queue refuses it, or the model fails.
-    pub async fn infer(&self, model: &ModelVersion, request: InferRequest) -> Result<InferResponse> {
-        self.infer_traced(model, request, &mut Trace::default()).await
-    }
-
-    /// As [`Self::infer`], and tells `trace` what happens.
-    ///
-    /// # Errors
-    /// Those of [`Self::infer`].
-    pub async fn infer_traced(
+    pub async fn infer(
         &self,
         model: &ModelVersion,
         request: InferRequest,

@@ -34,7 +34,7 @@ pub(super) async fn infer(
     }
     let mut trace = service.tracer().sample(&model.name, received, &RECEIVED);
     let id = request.id.clone();
-    let mut answer = service.infer_traced(&model, request, &mut trace).await;
+    let mut answer = service.infer(&model, request, &mut trace).await;
     if let Some(windows) = &outputs.windows
         && let Ok(response) = answer
     {

@@ -7,7 +7,7 @@ use nereid_protocol::inference::log_settings_response::SettingValue;
 use nereid_protocol::inference::log_settings_response::setting_value::ParameterChoice as Told;
 use nereid_protocol::inference::{LogSettingsRequest, LogSettingsResponse};
 
-use crate::logging::{LogChange, LogFormat, verbose_level};
+use crate::logging::{self, LogChange, LogFormat, verbose_level};
 use crate::service::Service;
 
 /// Changes what `request` has and answers with all settings.
@@ -33,7 +33,7 @@ pub(super) fn answer(service: &Service, request: &LogSettingsRequest) -> Result<
 
 fn change(request: &LogSettingsRequest) -> Result<LogChange> {
     if request.settings.contains_key("log_file") {
-        return Err(Error::unsupported("log file location can not be updated through network protocol"));
+        return Err(logging::file_is_fixed());
     }
     Ok(LogChange {
         info: boolean(request, "log_info")?,

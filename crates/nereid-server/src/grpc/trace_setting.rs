@@ -24,7 +24,7 @@ pub(super) fn answer(service: &Service, request: TraceSettingRequest) -> Result<
 
 fn update(request: &TraceSettingRequest) -> Result<Update> {
     if request.settings.contains_key("trace_file") {
-        return Err(Error::unsupported("trace file location can not be updated through network protocol"));
+        return Err(trace::file_is_fixed());
     }
     let level = match values(request, "trace_level") {
         None => Change::Keep,

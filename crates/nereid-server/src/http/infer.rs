@@ -55,7 +55,7 @@ async fn answer(
         request = windows.read(request, &model.config).await?;
     }
     let id = request.id.clone();
-    let mut response = http.service.infer_traced(&model, request, trace).await?;
+    let mut response = http.service.infer(&model, request, trace).await?;
     if let Some(windows) = &outputs.windows {
         response = windows.write(response).await.map_err(Refused::Text)?;
     }

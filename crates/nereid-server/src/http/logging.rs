@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::json::{self, Answer};
 use super::settings::member;
 use super::{Http, settings};
-use crate::logging::{LogChange, LogControl, LogFormat, verbose_level};
+use crate::logging::{self, LogChange, LogControl, LogFormat, verbose_level};
 
 pub(super) async fn get(State(http): State<Http>) -> Answer {
     show(http.service.log())
@@ -23,7 +23,7 @@ pub(super) async fn set(State(http): State<Http>, request: Request) -> Answer {
 
 fn change(settings: &Json) -> Result<LogChange> {
     if member(settings, "log_file", Ok)?.is_some() {
-        return Err(Error::unsupported("log file location can not be updated through network protocol"));
+        return Err(logging::file_is_fixed());
     }
     Ok(LogChange {
         info: member(settings, "log_info", Json::as_bool)?,

@@ -41,7 +41,7 @@ fn show(http: &Http, model: &str) -> Answer {
 
 fn update(settings: &Json) -> Result<Update> {
     if settings.get("trace_file").is_some() {
-        return Err(Error::unsupported("trace file location can not be updated through network protocol"));
+        return Err(trace::file_is_fixed());
     }
     Ok(Update {
         level: level(settings.get("trace_level"))?,

@@ -18,8 +18,8 @@ pub struct LogControl {
     shared: Arc<Shared>,
 }
 
-/// What may change while the server runs; `None` stays as it is. The file is not among it: a client must never choose
-/// where the server writes.
+/// What may change while the server runs; `None` stays as it is. The file is not among it, see
+/// [`file_is_fixed`](super::file_is_fixed).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LogChange {
     pub info: Option<bool>,

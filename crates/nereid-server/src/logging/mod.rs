@@ -39,6 +39,11 @@ impl LogOptions {
     }
 }
 
+/// The refusal of `log_file`: a client must never choose where the server writes.
+pub fn file_is_fixed() -> Error {
+    Error::unsupported("log file location can not be updated through network protocol")
+}
+
 /// A verbose level from the network: 32 bits of it count, and what is negative then is 0 (`LOG_SET_VERBOSE`).
 pub fn verbose_level(level: u64) -> u32 {
     (level as i32).max(0) as u32

@@ -37,21 +37,17 @@ impl Live {
 
     /// The values as they are now: the count is what is left of it.
     pub(super) fn now(&self) -> Values {
-        Values { count: self.count(), ..self.values }
+        Values { count: self.sampler.left(), ..self.values }
     }
 
     /// What this layer has of its own, as it is now.
     pub(super) fn layer(&self) -> Layer {
-        Layer { count: self.layer.count.map(|_| self.count()), ..self.layer }
+        Layer { count: self.layer.count.map(|_| self.sampler.left()), ..self.layer }
     }
 
     /// Whether any request may still be traced.
     pub(super) fn traces(&self) -> bool {
         self.traces && self.sampler.left() != 0
-    }
-
-    fn count(&self) -> i32 {
-        self.sampler.left()
     }
 }
 

@@ -18,7 +18,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-pub use parse::{Protocol, count, frequency, level, rate};
+pub use parse::{Protocol, count, file_is_fixed, frequency, level, rate};
 pub(crate) use record::Ending;
 pub use record::{Event, Trace};
 pub use settings::{Change, Level, Mode, TraceOptions, Update, Values};

@@ -19,6 +19,11 @@ pub enum Protocol {
     Grpc,
 }
 
+/// The refusal of `trace_file`: a client must never choose where the server writes.
+pub fn file_is_fixed() -> Error {
+    Error::unsupported("trace file location can not be updated through network protocol")
+}
+
 /// The levels `names` together. Names that nobody knows are passed over; nothing but such ones changes nothing.
 ///
 /// # Errors

@@ -75,7 +75,7 @@ async fn start(http: &Http, path: &ModelPath, request: Request, form: Form) -> R
     let service = http.service.clone();
     let response = async move {
         let sender = Sender { model, id: request.id.clone(), form };
-        let response = service.infer_traced(&sender.model, request, &mut trace).await;
+        let response = service.infer(&sender.model, request, &mut trace).await;
         until_sent(encode(response, &sender).await, trace)
     };
     Ok(Box::pin(stream::once(response)))
