@@ -192,6 +192,18 @@ def test_tensors(models: pathlib.Path, tmp_path: pathlib.Path) -> None:
     assert np.argmax(np.array(logits["data"].split(","), np.float32)) == 4
 
 
+def test_tensors_too_large_to_read_are_left_out(models: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    with tracing(models, tmp_path, "--trace-config=level=TENSORS") as server, grpcclient.InferenceServerClient(server.grpc) as client:
+        word = grpcclient.InferInput("INPUT0", [1, 1], "BYTES")
+        word.set_data_from_numpy(np.array([[b"x" * (40 << 20)]], np.object_))
+        client.infer("identity_bytes", [word])  # with its answer more than 64 MiB
+        client.infer("mnist_mlp", [digit_input("four")])
+        assert "trace 1: no tensors, they have more than 67108864 bytes" in server.log()
+    first, second = traces(objects(tmp_path / "t")).values()
+    assert (names(first), len(first["tensors"])) == (GRPC, 0)
+    assert len(second["tensors"]) == 2
+
+
 def test_requests_that_fail_have_what_happened(models: pathlib.Path, tmp_path: pathlib.Path) -> None:
     wrong = {"inputs": [{"name": "input", "shape": [1], "datatype": "FP32", "data": [0]}]}
     with tracing(models, tmp_path) as server:

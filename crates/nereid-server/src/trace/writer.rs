@@ -11,10 +11,11 @@ use std::{io, mem, thread};
 
 use super::file::TraceFile;
 use super::json::{self, Clock};
-use super::record::Record;
+use super::record::{Item, Record};
 use super::settings::Values;
 
-/// Most bytes of traces that may wait for the thread, unless one alone is larger.
+/// Most bytes of traces that may wait for the thread. One alone with more loses its tensors: as text they are
+/// several times as large, and nobody reads it.
 const MAX_WAITING_BYTES: usize = 64 << 20;
 /// Text that is written even if the settings would collect more: memory is worth more than the number of files.
 const MAX_STREAM_BYTES: usize = 16 << 20;
@@ -62,10 +63,14 @@ impl Writer {
     }
 
     /// Hands over a finished trace.
-    pub(super) fn submit(&self, record: Box<Record>) {
+    pub(super) fn submit(&self, mut record: Box<Record>) {
+        if record.bytes() > MAX_WAITING_BYTES {
+            tracing::warn!("trace {}: no tensors, they have more than {MAX_WAITING_BYTES} bytes", record.id);
+            record.items.retain(|item| !matches!(item, Item::Tensor(_)));
+        }
         let bytes = record.bytes();
         let waiting = self.backlog.bytes.fetch_add(bytes, Relaxed);
-        if waiting > 0 && waiting.saturating_add(bytes) > MAX_WAITING_BYTES {
+        if waiting.saturating_add(bytes) > MAX_WAITING_BYTES {
             self.backlog.bytes.fetch_sub(bytes, Relaxed);
             self.backlog.dropped.fetch_add(1, Relaxed);
             record.live.dropped.fetch_add(1, Relaxed);
