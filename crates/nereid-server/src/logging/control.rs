@@ -3,10 +3,11 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nereid_core::{Error, Result};
+use parking_lot::Mutex;
 use tracing::{Level, Metadata};
 
 use super::layer::LogLayer;
@@ -62,13 +63,13 @@ impl LogControl {
 
     /// The settings as they are now.
     pub fn options(&self) -> LogOptions {
-        let file = self.file().as_ref().map(|(path, _)| path.clone());
+        let file = self.shared.file.lock().as_ref().map(|(path, _)| path.clone());
         LogOptions { file, ..unpack(self.shared.settings.load(Ordering::Relaxed)) }
     }
 
     /// Changes what `change` has, at once for all threads.
     pub fn change(&self, change: &LogChange) {
-        let changing = self.file(); // two changes at a time must not undo each other
+        let changing = self.shared.file.lock(); // two changes at a time must not undo each other
         let old = unpack(self.shared.settings.load(Ordering::Relaxed));
         let new = LogOptions {
             info: change.info.unwrap_or(old.info),
@@ -125,15 +126,11 @@ impl LogControl {
     /// Writes a whole record. What cannot be written (a full disk, a closed pipe) is lost: logging must never
     /// stop the server, and there is no better place to complain.
     pub(super) fn write(&self, level: Level, record: &str) {
-        let _ = match self.file().as_mut() {
+        let _ = match self.shared.file.lock().as_mut() {
             Some((_, file)) => file.write_all(record.as_bytes()),
             None if level <= Level::WARN => io::stderr().lock().write_all(record.as_bytes()),
             None => io::stdout().lock().write_all(record.as_bytes()),
         };
-    }
-
-    fn file(&self) -> MutexGuard<'_, Option<(PathBuf, File)>> {
-        self.shared.file.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -4,9 +4,10 @@
 //! be used, is shown and keeps its name, as in Triton (`shared_memory_manager.cc`).
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use nereid_core::{Error, ErrorCode, Result};
+use parking_lot::Mutex;
 use rustix::process::{Resource, getrlimit};
 
 use super::names::{check_name, shown};
@@ -89,10 +90,10 @@ impl SharedMemory {
     ) -> Result<()> {
         self.check_allowed()?;
         check_name(name)?;
-        self.check_room(&lock(&self.table), name)?;
+        self.check_room(&self.table.lock(), name)?;
         let name = Arc::<str>::from(name);
         let region = Arc::new(Region { memory: open(name.clone())?, name: name.clone(), byte_size, place });
-        let mut table = lock(&self.table);
+        let mut table = self.table.lock();
         self.check_room(&table, &name)?;
         table.insert(name, Entry { region, uses: 0, awaiting_unregister: false });
         Ok(())
@@ -124,7 +125,7 @@ impl SharedMemory {
         let asked = |entry: &Entry| {
             entry.region.place.kind() == kind && (name.is_empty() || *entry.region.name == *name)
         };
-        let mut table = lock(&self.table);
+        let mut table = self.table.lock();
         for entry in table.values_mut().filter(|entry| asked(entry)) {
             entry.awaiting_unregister = true;
         }
@@ -141,7 +142,7 @@ impl SharedMemory {
     /// # Errors
     /// `NotFound` when no region has the name, or one of the other kind has it.
     pub(crate) fn status(&self, kind: Kind, name: &str) -> Result<Vec<Arc<Region>>> {
-        let table = lock(&self.table);
+        let table = self.table.lock();
         if name.is_empty() {
             let regions = table.values().map(|entry| &entry.region);
             return Ok(regions.filter(|region| region.place.kind() == kind).cloned().collect());
@@ -171,7 +172,7 @@ impl SharedMemory {
     /// # Errors
     /// `NotFound` without such a region, `InvalidArg` when the bytes are not all in it.
     pub(super) fn lease(&self, name: &str, offset: u64, byte_size: u64) -> Result<Lease> {
-        let mut table = lock(&self.table);
+        let mut table = self.table.lock();
         let Some(entry) = table.get_mut(name) else {
             return Err(Error::not_found(format!("Unable to find shared memory region: '{}'", shown(name))));
         };
@@ -210,15 +211,11 @@ pub(super) struct Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let mut table = lock(&self.table);
+        let mut table = self.table.lock();
         let Some(entry) = table.get_mut(&self.region.name) else { return };
         entry.uses -= 1;
         let gone = if entry.has_ended() { table.remove(&self.region.name) } else { None };
         drop(table);
         drop(gone);
     }
-}
-
-fn lock(table: &Table) -> MutexGuard<'_, BTreeMap<Arc<str>, Entry>> {
-    table.lock().unwrap_or_else(PoisonError::into_inner) // nothing panics half-way through a change
 }
