@@ -24,12 +24,17 @@ pub(super) fn check_name(name: &str) -> Result<()> {
     )))
 }
 
-/// The key without the slashes in front, as `shm_open` takes it (Triton's `ValidateSharedMemoryKey`).
+/// The key without the slashes in front, as `shm_open` takes it.
+pub(super) fn bare(key: &str) -> &str {
+    key.trim_start_matches('/')
+}
+
+/// Triton's `ValidateSharedMemoryKey`.
 ///
 /// # Errors
-/// `InvalidArg` when nothing is left, or the reserved prefix is.
-pub(super) fn check_key<'k>(name: &str, key: &'k str) -> Result<&'k str> {
-    let bare = key.trim_start_matches('/');
+/// `InvalidArg` when there is nothing but slashes, or the reserved prefix behind them.
+pub(super) fn check_key(name: &str, key: &str) -> Result<()> {
+    let bare = bare(key);
     if bare.is_empty() {
         return Err(Error::invalid_arg(format!(
             "cannot register shared memory region '{name}' - invalid shm key '{}'",
@@ -43,7 +48,7 @@ pub(super) fn check_key<'k>(name: &str, key: &'k str) -> Result<&'k str> {
             shown(key)
         )));
     }
-    Ok(bare)
+    Ok(())
 }
 
 /// `text` in a message: cut where it is so long that the message might not arrive.

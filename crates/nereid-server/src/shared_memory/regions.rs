@@ -10,7 +10,7 @@ use nereid_core::{Error, ErrorCode, Result};
 use parking_lot::Mutex;
 use rustix::process::{Resource, getrlimit};
 
-use super::names::{check_name, shown};
+use super::names::{check_key, check_name, shown};
 use super::system::System;
 use super::{HANDLE_BYTES, Kind, Memory, Place, Region, cuda};
 
@@ -54,8 +54,8 @@ impl SharedMemory {
     /// Registers `byte_size` bytes from `offset` of the object `key`.
     ///
     /// # Errors
-    /// It is not allowed, the name is taken (`AlreadyExists`), there are too many regions, or [`System::open`]
-    /// fails.
+    /// It is not allowed, the key is reserved, the name is taken (`AlreadyExists`), there are too many regions, or
+    /// [`System::open`] fails.
     pub(crate) fn register_system(&self, name: &str, key: &str, offset: u64, byte_size: u64) -> Result<()> {
         let place = Place::System { key: key.to_owned(), offset };
         self.register(name, byte_size, place, |name| {
@@ -90,6 +90,9 @@ impl SharedMemory {
     ) -> Result<()> {
         self.check_allowed()?;
         check_name(name)?;
+        if let Place::System { key, .. } = &place {
+            check_key(name, key)?;
+        }
         self.check_room(&self.table.lock(), name)?;
         let name = Arc::<str>::from(name);
         let region = Arc::new(Region { memory: open(name.clone())?, name: name.clone(), byte_size, place });

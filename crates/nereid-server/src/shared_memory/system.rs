@@ -14,7 +14,7 @@ use rustix::io::{Errno, pread, pwrite, retry_on_intr};
 use rustix::shm::{self, Mode, OFlags};
 
 use super::Memory;
-use super::names::{check_key, shown};
+use super::names::{bare, shown};
 
 /// Most bytes that may be read beyond those which the object occupies. An object can be much longer than what was
 /// ever written to it, and costs its owner nothing; a copy of it would cost the server all of it.
@@ -32,14 +32,13 @@ pub(super) struct System {
 }
 
 impl System {
-    /// Opens the object `key`, of which the region is `byte_size` bytes from `offset`.
+    /// Opens the object `key`, whose name was checked; the region is `byte_size` bytes from `offset`.
     ///
     /// # Errors
     /// Triton's (`RegisterSystemSharedMemory`): Internal when there is no such object, `InvalidArg` when it is too
-    /// short, the region is empty, or the key is reserved.
+    /// short or the region is empty.
     pub(super) fn open(region: Arc<str>, key: &str, offset: u64, byte_size: u64) -> Result<Self> {
-        let bare = check_key(&region, key)?;
-        let object = shm::open(bare, OFlags::RDWR, Mode::empty()).map_err(|reason| {
+        let object = shm::open(bare(key), OFlags::RDWR, Mode::empty()).map_err(|reason| {
             tracing::debug!("shm_open of '{}': {reason}", shown(key));
             Error::internal(format!("Unable to open shared memory region: '{}'", shown(key)))
         })?;

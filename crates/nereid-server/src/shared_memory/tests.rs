@@ -131,6 +131,8 @@ fn names_are_common_and_kinds_are_not() {
     memory.register_system("a", object.key.trim_start_matches('/'), 0, 16).unwrap();
     let taken = memory.register_system("c", &object.key, 0, 1);
     refused(taken, ErrorCode::AlreadyExists, "shared memory region 'c' already in manager");
+    let neither = memory.register_system("c", "/", 0, 1);
+    refused(neither, ErrorCode::InvalidArg, "cannot register shared memory region 'c' - invalid shm key '/'");
     let names = |kind| {
         let regions = memory.status(kind, "").unwrap();
         regions.iter().map(|region| region.name.to_string()).collect::<Vec<_>>()
