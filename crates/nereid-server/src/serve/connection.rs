@@ -17,6 +17,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::age;
+use super::linger::Lingering;
 use super::{Draining, HttpService, Tls};
 
 /// How long an idle HTTP/1.1 connection may still bring a request after draining has begun: a client
@@ -118,10 +119,12 @@ async fn speak(
     options: &ServeOptions,
     draining: Draining,
 ) {
-    let io = TokioIo::new(io);
     let result = match options.protocol {
-        Protocol::Http1 => http1(io, service, draining).await,
-        Protocol::Http2 => http2(io, service, options.lifetime, draining).await,
+        Protocol::Http1 => {
+            let io = Lingering::new(io, draining.clone());
+            http1(TokioIo::new(io), service, draining).await
+        }
+        Protocol::Http2 => http2(TokioIo::new(io), service, options.lifetime, draining).await,
     };
     if let Err(e) = result {
         tracing::debug!("connection ended: {e}");

@@ -3,6 +3,7 @@
 mod age;
 mod connection;
 mod drain;
+mod linger;
 mod listener;
 mod shards;
 mod tls;
