@@ -51,6 +51,8 @@ fn generate(protos: &Path) -> anyhow::Result<Vec<(&'static str, Vec<u8>)>> {
         .out_dir(scratch.path())
         .build_transport(false)
         .emit_rerun_if_changed(false)
+        // Counts the fields of a message before it is taken apart.
+        .codec_path("crate::codec::BoundedCodec")
         // A tensor's bytes stay slices of the message they came in.
         .bytes(".inference")
         // An input is 2 bytes on the wire at least: what it takes in memory must not be hundreds.

@@ -19,7 +19,7 @@ use crate::{
 pub struct ValidRequest {
     id: String,
     inputs: Vec<ValidInput>,
-    /// Indices into the config's outputs; `None` means all.
+    /// Indices into the config's outputs, ascending; `None` means all.
     outputs: Option<Vec<usize>>,
     batch_size: u32,
     priority: u64,
@@ -82,7 +82,7 @@ impl ValidRequest {
 
     /// Whether the output at `index` of the config was asked for.
     pub fn wants(&self, index: usize) -> bool {
-        self.outputs.as_ref().is_none_or(|wanted| wanted.contains(&index))
+        self.outputs.as_ref().is_none_or(|wanted| wanted.binary_search(&index).is_ok())
     }
 
     /// Rows of the request; 0 for a model that does not batch.
@@ -173,17 +173,20 @@ impl Check<'_> {
         &self.config.name
     }
 
-    fn no_duplicates<'n>(&self, what: &str, names: impl ExactSizeIterator<Item = &'n str>) -> Result<()> {
-        if names.len() < 2 {
-            return Ok(());
-        }
-        let mut seen = HashSet::with_capacity(names.len());
-        for name in names {
-            if !seen.insert(name) {
-                return Err(duplicate(what, name, self.id));
-            }
-        }
-        Ok(())
+    fn no_duplicates<'n>(
+        &self,
+        what: &str,
+        names: impl ExactSizeIterator<Item = &'n str> + Clone,
+    ) -> Result<()> {
+        /// So many names are compared faster than hashed.
+        const FEW: usize = 8;
+        let found = if names.len() <= FEW {
+            names.clone().enumerate().find(|(at, name)| names.clone().take(*at).any(|n| n == *name))
+        } else {
+            let mut seen = HashSet::with_capacity(names.len());
+            names.enumerate().find(|(_, name)| !seen.insert(*name))
+        };
+        found.map_or(Ok(()), |(_, name)| Err(duplicate(what, name, self.id)))
     }
 
     fn outputs(&self, names: &[String]) -> Result<Option<Vec<usize>>> {
@@ -198,7 +201,9 @@ impl Check<'_> {
                 ))
             })
         };
-        names.iter().map(index).collect::<Result<_>>().map(Some)
+        let mut indices = names.iter().map(index).collect::<Result<Vec<_>>>()?;
+        indices.sort_unstable();
+        Ok(Some(indices))
     }
 
     fn input_count(&self, inputs: &[InputTensor]) -> Result<()> {
@@ -206,15 +211,15 @@ impl Check<'_> {
         let required = self.config.inputs.iter().filter(|i| !i.optional).count();
         let is_given = |name: &str| inputs.iter().any(|i| i.name == name);
         // Names that are unknown are told apart later, as in Triton.
-        let complete = required == most || self.config.inputs.iter().all(|i| i.optional || is_given(&i.name));
-        if (required..=most).contains(&inputs.len()) && complete {
+        let complete =
+            || required == most || self.config.inputs.iter().all(|i| i.optional || is_given(&i.name));
+        if (required..=most).contains(&inputs.len()) && complete() {
             return Ok(());
         }
         let given: Vec<&str> = inputs.iter().rev().map(|i| i.name.as_str()).collect();
-        let missing = self.config.inputs.iter().map(|i| (&*i.name, i.optional));
-        let missing =
-            missing.filter(|(name, optional)| !optional && !given.contains(name)).map(|(name, _)| name);
-        let missing: Vec<&str> = missing.collect();
+        let names: HashSet<&str> = given.iter().copied().collect();
+        let missing = self.config.inputs.iter().filter(|i| !i.optional && !names.contains(&*i.name));
+        let missing: Vec<&str> = missing.map(|i| &*i.name).collect();
         let expected = if required == most {
             format!("expected {most} inputs")
         } else {

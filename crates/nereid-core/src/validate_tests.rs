@@ -106,6 +106,11 @@ fn counts_and_duplicates() {
          ['a','b']. Please provide all required input(s).",
     );
     refused(&c, vec![a(), a()], "input 'a' already exists in request");
+    for count in [2, 8, 9, 1000] {
+        let mut many: Vec<_> = (1..count).map(|i| fp32(&i.to_string(), &[1], 4)).collect();
+        many.push(fp32("1", &[1], 4));
+        refused(&c, many, "input '1' already exists in request");
+    }
     c.inputs[0].optional = true;
     let valid = validate(&c, vec![fp32("b", &[0], 0)]).unwrap();
     assert!(valid.input(0).is_none());
@@ -215,4 +220,18 @@ fn outputs_are_looked_up_and_carry_no_request_id() {
     assert_eq!(error.message(), "unexpected inference output 'nope' for model 'm'");
     let error = ValidRequest::new(request(&["out", "out"]), &c).unwrap_err();
     assert_eq!(error.message(), "[request id: 7] output 'out' already exists in request");
+}
+
+#[test]
+fn outputs_are_wanted_in_any_order() {
+    let mut c = config(0, vec![]);
+    c.outputs =
+        (0..20).map(|i| OutputConfig { name: format!("o{i}").into(), ..c.outputs[0].clone() }).collect();
+    for wanted in [vec![3], vec![7, 2], (0..20).rev().step_by(2).collect()] {
+        let outputs = wanted.iter().map(|i| format!("o{i}")).collect();
+        let request = ValidRequest::new(InferRequest { outputs, ..Default::default() }, &c).unwrap();
+        for index in 0..20 {
+            assert_eq!(request.wants(index), wanted.contains(&index), "{index} of {wanted:?}");
+        }
+    }
 }

@@ -4,10 +4,12 @@
 //! domain types (the frontends convert those), no validation beyond what a format itself demands.
 //!
 //! - [`inference`] and [`health`] are generated from `proto/` by `cargo xtask codegen`
+//! - [`codec`] is what the generated services read and write messages with
 //! - [`config_text`] is `config.pbtxt`
 //! - [`config_json`] is a model config as `/v2/models/{model}/config` shows it and a load override brings it
 //! - [`rest`] is the HTTP bodies
 
+pub mod codec;
 pub mod config_json;
 pub mod config_text;
 mod descriptors;

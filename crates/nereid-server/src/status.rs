@@ -33,8 +33,9 @@ pub(crate) fn grpc(error: &Error) -> tonic::Status {
 fn brief(message: &str) -> Cow<'_, str> {
     const MOST_BYTES: usize = 4096;
     const CUT: &str = "...";
-    // On the wire, what is not printable ASCII takes three bytes each.
-    let size = |c: char| if matches!(c, ' '..='~') && c != '%' { 1 } else { 3 * c.len_utf8() };
+    // On the wire, what does not stand for itself takes three bytes each: blanks and some signs too.
+    let plain = |c: char| c.is_ascii_alphanumeric() || "'()*,-./:[]_".contains(c);
+    let size = |c| if plain(c) { 1 } else { 3 * c.len_utf8() };
     let ends = message.char_indices().scan(0, |bytes, (at, c)| {
         let before = *bytes;
         *bytes += size(c);
@@ -63,6 +64,8 @@ mod tests {
             ("x".repeat(4096), "x".repeat(4096)),
             ("x".repeat(4097), "x".repeat(4093) + "..."),
             ("x".repeat(100_000), "x".repeat(4093) + "..."),
+            (" ".repeat(1365), " ".repeat(1365)),
+            (" ".repeat(1366), " ".repeat(1364) + "..."),
             ("\u{e9}".repeat(682), "\u{e9}".repeat(682)),
             ("\u{e9}".repeat(683), "\u{e9}".repeat(682) + "..."),
         ] {

@@ -24,10 +24,13 @@ const MAX_CORRELATION_ID: usize = 128;
 /// The only parameter of the `triton_` kind that a client may set.
 const EMPTY_FINAL_RESPONSE: &str = "triton_enable_empty_final_response";
 
+/// From here on, names are searched for by halves and not one by one.
+const MANY: usize = 16;
+
 /// How requested outputs are wanted.
 #[derive(Debug, Default)]
 pub(super) struct Outputs {
-    /// Outputs to show as their largest classes, and how many.
+    /// Outputs to show as their largest classes, and how many; by name if they are [`MANY`].
     classes: Vec<(String, usize)>,
     /// The tensors of the request that are in shared memory, if any.
     pub(super) windows: Option<Arc<Windows>>,
@@ -36,7 +39,13 @@ pub(super) struct Outputs {
 impl Outputs {
     /// Number of classes wanted of `output`, if classes are wanted.
     pub(super) fn classes(&self, output: &str) -> Option<usize> {
-        self.classes.iter().find(|(name, _)| name == output).map(|(_, count)| *count)
+        let found = if self.classes.len() < MANY {
+            self.classes.iter().find(|(name, _)| name == output)
+        } else {
+            let at = self.classes.binary_search_by(|(name, _)| name.as_str().cmp(output));
+            at.ok().map(|at| &self.classes[at])
+        };
+        found.map(|(_, count)| *count)
     }
 }
 
@@ -283,6 +292,9 @@ fn classes(
             ));
         }
         windows.add_output(shared_memory, &output.name, place)?;
+    }
+    if classes.len() >= MANY {
+        classes.sort();
     }
     Ok(classes)
 }

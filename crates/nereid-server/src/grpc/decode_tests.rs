@@ -46,6 +46,23 @@ fn raw_contents_are_not_copied() {
 }
 
 #[test]
+fn classes_of_many_outputs() {
+    for count in [1, MANY - 1, MANY, 5 * MANY] {
+        let wish = |i: usize| {
+            let classes =
+                InferParameter { parameter_choice: Some(ParameterChoice::Int64Param(i as i64 + 1)) };
+            let parameters = [("classification".to_owned(), classes)].into();
+            InferRequestedOutputTensor { name: format!("o{i}"), parameters }
+        };
+        let outputs = (0..count).rev().map(wish).collect();
+        let message = ModelInferRequest { outputs, ..Default::default() };
+        let (_, outputs) = decode(message, &identity_config(8), &SharedMemory::new(false)).unwrap();
+        assert!((0..count).all(|i| outputs.classes(&format!("o{i}")) == Some(i + 1)));
+        assert_eq!(outputs.classes("o"), None);
+    }
+}
+
+#[test]
 fn typed_contents_of_every_type() {
     let c = InferTensorContents::default;
     for (datatype, contents, expected) in [

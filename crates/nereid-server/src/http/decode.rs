@@ -15,10 +15,13 @@ use nereid_protocol::rest::{self, ErrorKind, InputData};
 use crate::header_forward::HeaderForward;
 use crate::shared_memory::{Bounds, SharedMemory, Windows};
 
+/// From here on, names are searched for by halves and not one by one.
+const MANY: usize = 16;
+
 /// How outputs are wanted.
 #[derive(Debug)]
 pub(super) struct Outputs {
-    /// Listed outputs; empty means all.
+    /// Listed outputs, by name if they are [`MANY`]; empty means all.
     listed: Vec<rest::Output>,
     /// For outputs that are not listed.
     default: rest::Encoding,
@@ -27,6 +30,13 @@ pub(super) struct Outputs {
 }
 
 impl Outputs {
+    fn new(mut listed: Vec<rest::Output>, default: rest::Encoding, windows: Windows) -> Self {
+        if listed.len() >= MANY {
+            listed.sort_by(|a, b| a.name.cmp(&b.name));
+        }
+        Self { listed, default, windows: windows.into_option() }
+    }
+
     /// How to write `output`; `None` when its data goes to shared memory.
     pub(super) fn encoding(&self, output: &str) -> Option<rest::Encoding> {
         match self.find(output) {
@@ -41,7 +51,10 @@ impl Outputs {
     }
 
     fn find(&self, output: &str) -> Option<&rest::Output> {
-        self.listed.iter().find(|o| o.name == output)
+        if self.listed.len() < MANY {
+            return self.listed.iter().find(|o| o.name == output);
+        }
+        self.listed.binary_search_by(|o| o.name.as_str().cmp(output)).ok().map(|at| &self.listed[at])
     }
 }
 
@@ -86,12 +99,7 @@ pub(super) fn decode(
         },
         parameters: request.parameters.into_iter().map(|(name, value)| (name, parameter(value))).collect(),
     };
-    let outputs = Outputs {
-        listed: request.outputs,
-        default: request.default_encoding,
-        windows: windows.into_option(),
-    };
-    Ok((decoded, outputs))
+    Ok((decoded, Outputs::new(request.outputs, request.default_encoding, windows)))
 }
 
 /// Decodes a raw binary request: the whole body is the one input of the model, in a shape that follows
@@ -161,7 +169,7 @@ pub(super) fn decode_raw(body: Bytes, config: &ModelConfig) -> Result<(InferRequ
     }
     let tensor = InputTensor { name: input.name.to_string(), datatype: input.datatype, shape: dims, data };
     let request = InferRequest { inputs: vec![tensor], ..Default::default() };
-    Ok((request, Outputs { listed: Vec::new(), default: rest::Encoding::Binary, windows: None }))
+    Ok((request, Outputs::new(Vec::new(), rest::Encoding::Binary, Windows::default())))
 }
 
 /// Adds the headers that are to be forwarded to the parameters of `request`.

@@ -75,6 +75,20 @@ fn wishes_for_outputs() {
 }
 
 #[test]
+fn wishes_for_many_outputs() {
+    for count in [1, MANY - 1, MANY, 5 * MANY] {
+        let wish = |i| format!(r#"{{"name":"o{i}","parameters":{{"classification":{}}}}}"#, i + 1);
+        let list: Vec<String> = (0..count).rev().map(wish).collect();
+        let json = format!(r#"{{"inputs":[],"outputs":[{}]}}"#, list.join(","));
+        let (request, outputs) =
+            decode(&Bytes::from(json), None, &identity_config(8), LIMIT, &SharedMemory::new(false)).unwrap();
+        assert_eq!(request.outputs[0], format!("o{}", count - 1), "the client's order");
+        assert!((0..count).all(|i| outputs.classes(&format!("o{i}")) == i + 1));
+        assert_eq!(outputs.classes("o"), 0);
+    }
+}
+
+#[test]
 fn shared_memory_needs_a_region() {
     let json = r#"{"inputs":[{"name":"INPUT0","datatype":"FP32","shape":[1,2],
         "parameters":{"shared_memory_region":"r","shared_memory_byte_size":8}}]}"#;

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 
 use bytes::{Bytes, BytesMut};
 use flate2::Compression;
-use flate2::read::{MultiGzDecoder, ZlibDecoder};
+use flate2::bufread::{MultiGzDecoder, ZlibDecoder};
 use flate2::write::{GzEncoder, ZlibEncoder};
 use http::{HeaderMap, HeaderValue, header};
 use nereid_core::{Error, Result};
@@ -78,8 +78,8 @@ impl Encoding {
         let data = self.inflate(&body, limit).map_err(|e| match e {
             Inflate::Broken(e) => Error::invalid_arg(format!("failed to decompress the request body: {e}")),
             Inflate::TooLong => Error::invalid_arg(format!(
-                "decompressed request size exceeds the maximum allowed input size of {limit} bytes. Use \
-                 --http-max-input-size to increase the limit."
+                "Decompressed data size exceeds the maximum allowed value of {limit} bytes. Use --http-max-input-size \
+                 to increase the limit."
             )),
         })?;
         Ok(data.into())
@@ -90,15 +90,22 @@ impl Encoding {
     /// # Errors
     /// See [`Inflate`].
     pub(crate) fn inflate(self, data: &[u8], limit: usize) -> std::result::Result<Vec<u8>, Inflate> {
-        let decoder: &mut dyn Read = match self {
-            Self::Identity => &mut &data[..],
-            Self::Gzip => &mut MultiGzDecoder::new(data),
-            Self::Deflate => &mut ZlibDecoder::new(data),
-        };
-        let mut inflated = Vec::new();
-        let bound = (limit as u64).saturating_add(1);
-        decoder.take(bound).read_to_end(&mut inflated).map_err(Inflate::Broken)?;
-        if inflated.len() > limit { Err(Inflate::TooLong) } else { Ok(inflated) }
+        match self {
+            Self::Identity if data.len() > limit => Err(Inflate::TooLong),
+            Self::Identity => Ok(data.to_vec()),
+            // It refuses itself what follows the last member.
+            Self::Gzip => read_to_end(&mut MultiGzDecoder::new(data), limit),
+            Self::Deflate => {
+                let mut decoder = ZlibDecoder::new(data);
+                let inflated = read_to_end(&mut decoder, limit)?;
+                match decoder.into_inner().len() {
+                    0 => Ok(inflated),
+                    rest => {
+                        Err(Inflate::Broken(std::io::Error::other(format!("{rest} bytes follow its end"))))
+                    }
+                }
+            }
+        }
     }
 
     /// Compresses the parts of a body into one; `None` when it stays as it is.
@@ -118,6 +125,13 @@ impl Encoding {
             }
         }
     }
+}
+
+fn read_to_end(decoder: &mut impl Read, limit: usize) -> std::result::Result<Vec<u8>, Inflate> {
+    let mut inflated = Vec::new();
+    let bound = (limit as u64).saturating_add(1);
+    decoder.take(bound).read_to_end(&mut inflated).map_err(Inflate::Broken)?;
+    if inflated.len() > limit { Err(Inflate::TooLong) } else { Ok(inflated) }
 }
 
 /// A buffer that compressed bytes are appended to.
@@ -169,8 +183,11 @@ mod tests {
             assert!(packed.len() < 2000);
             assert_eq!(encoding.decode(packed.clone(), 100_002).unwrap(), parts.concat());
             let error = encoding.decode(packed.clone(), 100_001).unwrap_err();
-            assert!(error.message().contains("limit") && error.message().contains("100001 bytes"), "{error}");
+            assert!(error.message().starts_with("Decompressed data size exceeds"), "{error}");
             let error = encoding.decode(packed.slice(..packed.len() / 2), 100_002).unwrap_err();
+            assert!(error.message().starts_with("failed to decompress"), "{error}");
+            let garbage = Bytes::from([&packed[..], b"garbage"].concat());
+            let error = encoding.decode(garbage, 100_002).unwrap_err();
             assert!(error.message().starts_with("failed to decompress"), "{error}");
         }
     }
