@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-import digits
+import honest
 from nereid_process import Nereid
 
 Request = service_pb2.ModelInferRequest
@@ -19,13 +19,6 @@ INVALID = grpc.StatusCode.INVALID_ARGUMENT
 def channel(server: Nereid) -> Iterator[grpc.Channel]:
     with grpc.insecure_channel(server.grpc) as channel:
         yield channel
-
-
-def honest_request() -> Request:
-    request = Request(model_name="mnist_mlp")
-    request.inputs.add(name="input", datatype="FP32", shape=[1, 1, 28, 28])
-    request.raw_input_contents.append(digits.image("seven").tobytes())
-    return request
 
 
 def raw(data: bytes) -> Callable[[Request], object]:
@@ -75,22 +68,17 @@ CASES: dict[str, tuple[Callable[[Request], object], grpc.StatusCode, str]] = {
 def test_malformed(channel: grpc.Channel, name: str) -> None:
     change, status, details = CASES[name]
     stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
-    request = honest_request()
+    request = honest.message()
     change(request)
     with pytest.raises(grpc.RpcError) as error:
         stub.ModelInfer(request, timeout=30)
     assert error.value.code() == status, error.value
     assert error.value.details() and details in error.value.details()
-    honest(stub)
-
-
-def honest(stub: service_pb2_grpc.GRPCInferenceServiceStub) -> None:
-    answer = stub.ModelInfer(honest_request(), timeout=30)
-    assert np.frombuffer(answer.raw_output_contents[0], np.float32).argmax() == 7
+    honest.over_stub(stub)
 
 
 def test_the_request_id_is_in_the_message(channel: grpc.Channel) -> None:
-    request = honest_request()
+    request = honest.message()
     request.id = "my id"
     raw(b"")(request)
     with pytest.raises(grpc.RpcError) as error:
@@ -104,14 +92,14 @@ def test_bytes_that_are_no_message(channel: grpc.Channel, message: bytes) -> Non
     with pytest.raises(grpc.RpcError) as error:
         call(message, timeout=30)
     assert error.value.code() in (grpc.StatusCode.INTERNAL, INVALID), error.value
-    honest(service_pb2_grpc.GRPCInferenceServiceStub(channel))
+    honest.over_stub(service_pb2_grpc.GRPCInferenceServiceStub(channel))
 
 
 def test_an_unknown_method(channel: grpc.Channel) -> None:
     with pytest.raises(grpc.RpcError) as error:
         channel.unary_unary("/inference.GRPCInferenceService/Nope")(b"", timeout=30)
     assert error.value.code() == grpc.StatusCode.UNIMPLEMENTED
-    honest(service_pb2_grpc.GRPCInferenceServiceStub(channel))
+    honest.over_stub(service_pb2_grpc.GRPCInferenceServiceStub(channel))
 
 
 def test_a_large_message_is_taken(server: Nereid) -> None:

@@ -3,13 +3,12 @@
 import json
 import socket
 
-import numpy as np
 import pytest
 
-import digits
+import honest
+from honest import INFER
 from nereid_process import Nereid
 
-INFER = "/v2/models/mnist_mlp/infer"
 PIXELS = [0] * 784
 NO_ID = "[request id: <id_unknown>] "
 
@@ -88,13 +87,7 @@ def test_malformed(server: Nereid, name: str) -> None:
     else:
         assert answer.status == status, answer.body
         assert message in answer.error()
-    honest(server)
-
-
-def honest(server: Nereid) -> None:
-    assert server.alive()
-    answer = server.post(INFER, digits.body("seven"))
-    assert answer.status == 200 and int(np.argmax(answer.json()["outputs"][0]["data"])) == 7
+    honest.over_http(server)
 
 
 BYTES_CASES = [
@@ -115,7 +108,7 @@ def test_malformed_strings(server: Nereid, raw: bytes, message: str) -> None:
     # What Triton finds in the backend is the answer to an accepted request, which it does not label as JSON.
     accepted = message.startswith("incomplete string data")
     assert answer.headers["Content-Type"] == ("text/plain" if accepted else "application/json")
-    honest(server)
+    honest.over_http(server)
 
 
 RAW_CASES = {
@@ -135,5 +128,5 @@ def test_garbage_on_the_socket_disturbs_nobody(server: Nereid, name: str) -> Non
             connection.sendall(RAW_CASES[name])
         except (BrokenPipeError, ConnectionResetError):
             pass  # the server has had enough before it was all sent
-        honest(server)
-    honest(server)
+        honest.over_http(server)
+    honest.over_http(server)
