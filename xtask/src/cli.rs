@@ -30,6 +30,8 @@ pub(crate) enum Chore {
         #[arg(long)]
         check: bool,
     },
+    /// Fuzz what reads foreign bytes, one target after the other (needs a nightly toolchain and cargo-fuzz)
+    Fuzz(FuzzArgs),
     /// What CI runs: fmt, clippy, deny, codegen --check, test
     Ci,
 }
@@ -89,6 +91,15 @@ pub(crate) struct ConformanceArgs {
     /// Further arguments for run.py, after `--`, such as --suite http/infer --show 50
     #[arg(last = true)]
     pub(crate) args: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FuzzArgs {
+    /// How long each target runs
+    #[arg(long, default_value_t = 1)]
+    pub(crate) minutes: u32,
+    /// Targets of fuzz/fuzz_targets/, such as json_body; all of them if none is named
+    pub(crate) targets: Vec<String>,
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ mod cli;
 mod codegen;
 mod command;
 mod conformance;
+mod fuzz;
 mod models;
 mod onnxruntime;
 mod probe;
@@ -46,6 +47,7 @@ fn run(chore: Chore) -> anyhow::Result<ExitCode> {
         Chore::Bench(args) => bench::run(&workspace, &args)?,
         Chore::Conformance(args) => conformance::run(&workspace, &args)?,
         Chore::Codegen { check } => codegen::run(check)?,
+        Chore::Fuzz(args) => fuzz::run(&workspace, &args)?,
         Chore::Ci => ci::run(&workspace)?,
     }
     Ok(ExitCode::SUCCESS)

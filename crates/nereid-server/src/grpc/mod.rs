@@ -5,6 +5,8 @@ mod compression;
 mod control;
 mod decode;
 mod encode;
+#[doc(hidden)]
+pub mod fuzzing;
 mod health;
 mod infer;
 mod log_settings;

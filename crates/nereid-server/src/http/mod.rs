@@ -8,6 +8,8 @@ mod chunks;
 mod decode;
 mod encode;
 pub(crate) mod encoding;
+#[doc(hidden)]
+pub mod fuzzing;
 mod generate;
 mod health;
 mod infer;
