@@ -35,10 +35,9 @@ pub fn start(sample: &Sample, shards: usize) -> Result<Endpoint> {
         // Nobody else can have the ports: they are taken.
         let (Ok(http), Ok(grpc)) = (http.listen(), grpc.listen()) else { return };
         let drain = Drain::new(); // never asked to drain: it ends with the process
-        let options = |protocol| ServeOptions { protocol };
         tokio::join!(
-            serve(http, http_router, options(Protocol::Http1), shards.clone(), drain.draining()),
-            serve(grpc, grpc_router, options(Protocol::Http2), shards.clone(), drain.draining()),
+            serve(http, http_router, ServeOptions::plain(Protocol::Http1), shards.clone(), drain.draining()),
+            serve(grpc, grpc_router, ServeOptions::plain(Protocol::Http2), shards.clone(), drain.draining()),
         );
     };
     std::thread::Builder::new().name("acceptor".into()).spawn(move || acceptor.block_on(accept))?;
