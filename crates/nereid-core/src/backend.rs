@@ -43,6 +43,24 @@ pub trait Instance: Send {
     /// # Errors
     /// The model failed; the message is what clients see.
     fn execute(&mut self, batch: &Batch<'_>) -> Result<Execution>;
+
+    /// A handle by which an execution can be stopped from outside, if the backend has one. Asked once, before
+    /// the first execution.
+    fn terminator(&self) -> Option<Arc<dyn Terminate>> {
+        None
+    }
+}
+
+/// Stops executions of one [`Instance`] from another thread.
+///
+/// The scheduler calls both methods under its lock, so they must neither block nor call back.
+pub trait Terminate: Send + Sync {
+    /// Asks the execution at hand, or the next one if none is, to end soon with an error. Stays in force until
+    /// [`Self::reset`].
+    fn terminate(&self);
+
+    /// Takes [`Self::terminate`] back. Called only between executions.
+    fn reset(&self);
 }
 
 /// What [`Instance::execute`] gives back.

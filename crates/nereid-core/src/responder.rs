@@ -6,13 +6,8 @@ use crate::{Error, InferResponse, Result};
 
 /// The receiving side of one request, implemented by the frontends and by ensembles.
 pub trait Respond: Send {
-    /// Takes the one answer. Must neither block nor enqueue: a scheduler's lock may be held.
+    /// Takes the one answer. Must not block; may enqueue, because no lock of a scheduler is held.
     fn respond(self: Box<Self>, result: Result<InferResponse>);
-
-    /// Whether nobody waits for the answer any more.
-    fn is_cancelled(&self) -> bool {
-        false
-    }
 }
 
 /// Owns a [`Respond`] and answers it `Internal` if it is dropped unanswered, so that nothing hangs.
@@ -31,16 +26,10 @@ impl Responder {
         }
     }
 
-    /// Does not accept the request.
-    pub fn refuse(mut self, error: Error) {
-        if let Some(inner) = self.0.take() {
-            inner.respond(Err(error));
-        }
-    }
-
-    /// Whether nobody waits for the answer any more.
-    pub fn is_cancelled(&self) -> bool {
-        self.0.as_ref().is_none_or(|inner| inner.is_cancelled())
+    /// Lets go of the receiving side unanswered: the request was not accepted, and whoever sent it learns so in
+    /// another way.
+    pub fn forget(mut self) {
+        self.0 = None;
     }
 }
 
@@ -84,7 +73,14 @@ mod tests {
     }
 
     #[test]
-    fn errors_tell_refusals_from_responses() {
+    fn a_forgotten_responder_does_not_answer() {
+        let (sender, receiver) = mpsc::channel();
+        Responder::new(Channel(sender)).forget();
+        assert!(receiver.recv().is_err());
+    }
+
+    #[test]
+    fn errors_of_responses_say_so() {
         let told = |act: &dyn Fn(Responder)| {
             let (sender, receiver) = mpsc::channel();
             act(Responder::new(Channel(sender)));
@@ -94,6 +90,6 @@ mod tests {
         assert!(told(&|r| r.respond(Err(error()))).was_accepted());
         assert!(told(&|r| r.respond(Err(error()))).prefixed("y").was_accepted());
         assert!(told(&drop).was_accepted());
-        assert!(!told(&|r| r.refuse(error())).was_accepted());
+        assert!(!error().was_accepted());
     }
 }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use crate::backend::{
     AutoComplete, AutoCompleteRequest, Backend, Execution, Instance, LoadRequest, Model, TensorSpec,
+    Terminate,
 };
 use crate::batch::{Batch, concat};
 use crate::config::{InputConfig, InstanceSpec, OutputConfig};
@@ -53,6 +54,7 @@ pub type Hook = dyn Fn(&Batch<'_>) -> Result<()> + Send + Sync;
 /// An instance that gives its first input back, after calling a hook that may block, fail or panic.
 pub struct TestInstance {
     hook: Arc<Hook>,
+    terminator: Option<Arc<dyn Terminate>>,
     buffer: Vec<u8>,
 }
 
@@ -64,7 +66,13 @@ impl TestInstance {
 
     /// An identity that calls `hook` with every batch.
     pub fn with_hook(hook: impl Fn(&Batch<'_>) -> Result<()> + Send + Sync + 'static) -> Self {
-        Self { hook: Arc::new(hook), buffer: Vec::new() }
+        Self { hook: Arc::new(hook), terminator: None, buffer: Vec::new() }
+    }
+
+    /// This instance, stopped by `terminator`.
+    #[must_use]
+    pub fn terminated_by(self, terminator: Arc<dyn Terminate>) -> Self {
+        Self { terminator: Some(terminator), ..self }
     }
 }
 
@@ -83,6 +91,10 @@ impl Instance for TestInstance {
             });
         }
         Ok(Execution { outputs, inputs_ready, compute_done: Timestamp::now() })
+    }
+
+    fn terminator(&self) -> Option<Arc<dyn Terminate>> {
+        self.terminator.clone()
     }
 }
 

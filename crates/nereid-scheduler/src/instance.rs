@@ -11,13 +11,28 @@ use crate::ordering::Answer;
 use crate::queue::Entry;
 use crate::statistics::{ExecutionTimes, FailureReason, Statistics};
 
-/// Runs `entries` as one batch and gives an answer to each, in their order, and how long a success took.
+/// What became of a batch. Answers stand in the order of its requests.
+pub(crate) enum Outcome {
+    /// Counted.
+    Done { answers: Vec<Answer>, elapsed_ns: u64 },
+    /// Not counted yet, because it depends on who wanted it so.
+    Failed(Failed),
+}
+
+/// A batch whose execution ended with an error.
+pub(crate) struct Failed {
+    entries: Vec<Entry>,
+    error: Error,
+    end: Timestamp,
+}
+
+/// Runs `entries` as one batch.
 pub(crate) fn run(
     instance: &mut dyn Instance,
     config: &ModelConfig,
     entries: Vec<Entry>,
     statistics: &Statistics,
-) -> (Vec<Answer>, Option<u64>) {
+) -> Outcome {
     let compute_start = Timestamp::now();
     let requests: Vec<_> = entries.iter().map(|entry| &entry.request).collect();
     let batch = Batch::new(config, &requests);
@@ -30,16 +45,30 @@ pub(crate) fn run(
                 let timing = times.timing(entry.enqueued);
                 (entry.responder, Ok(InferResponse { timing, ..response }))
             });
-            (answers.collect(), Some(times.end.ns_since(compute_start)))
+            Outcome::Done { answers: answers.collect(), elapsed_ns: times.end.ns_since(compute_start) }
         }
-        Err(error) => {
-            let end = Timestamp::now();
-            let fail = |entry: Entry| {
-                statistics.record_failure(FailureReason::Backend, end.ns_since(entry.enqueued));
-                (entry.responder, Err(error.clone()))
-            };
-            (entries.into_iter().map(fail).collect(), None)
-        }
+        Err(error) => Outcome::Failed(Failed { entries, error, end: Timestamp::now() }),
+    }
+}
+
+impl Failed {
+    /// Counts the failure as the backend's, and answers with its error.
+    pub(crate) fn blame_backend(self, statistics: &Statistics) -> Vec<Answer> {
+        self.answers(statistics, FailureReason::Backend)
+    }
+
+    /// Counts the batch as cancelled, and answers so.
+    pub(crate) fn cancelled(self, statistics: &Statistics) -> Vec<Answer> {
+        Self { error: Error::cancelled(), ..self }.answers(statistics, FailureReason::Canceled)
+    }
+
+    fn answers(self, statistics: &Statistics, reason: FailureReason) -> Vec<Answer> {
+        let Self { entries, error, end } = self;
+        let fail = |entry: Entry| {
+            statistics.record_failure(reason, end.ns_since(entry.enqueued));
+            (entry.responder, Err(error.clone()))
+        };
+        entries.into_iter().map(fail).collect()
     }
 }
 

@@ -7,7 +7,7 @@ use std::thread::ThreadId;
 
 use nereid_core::Timestamp;
 
-use crate::scheduler::{Next, Shared};
+use crate::shared::{Next, Shared};
 
 /// A promise to look at a queue soon. See [`crate::Scheduler::enqueue`].
 pub struct Lead {

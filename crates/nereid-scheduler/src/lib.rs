@@ -1,19 +1,22 @@
 //! One model's queue, dynamic batcher, instance workers and statistics, and the metrics of all models.
 //!
 //! Knows neither HTTP, gRPC nor the file system. Decisions ([`queue`], [`batcher`]) are pure and take
-//! `now`; `scheduler`, `worker`, `lead` and `timer` are the shells that own the lock, the clock
+//! `now`; `scheduler`, `shared`, `worker`, `lead` and `timer` are the shells that own the lock, the clock
 //! and the threads.
 
 pub mod batcher;
 mod instance;
 pub mod latencies;
 mod lead;
+mod line;
 mod ordering;
 mod pace;
 mod quantiles;
 pub mod queue;
 mod reporters;
+mod running;
 mod scheduler;
+mod shared;
 pub mod statistics;
 mod summary;
 mod timer;
@@ -22,7 +25,8 @@ mod worker;
 pub use latencies::LatencyOptions;
 pub use lead::Lead;
 pub use quantiles::{MAX_SAMPLES, Quantile};
+pub use queue::Ticket;
 pub use reporters::{Reporters, Series, SeriesId};
-pub use scheduler::{Scheduler, SchedulerOptions};
+pub use scheduler::{Queued, Scheduler, SchedulerOptions};
 pub use statistics::Statistics;
 pub use summary::SummaryValues;

@@ -18,22 +18,31 @@ struct Held {
     /// The batch whose answers go next.
     next: u64,
     waiting: BTreeMap<u64, Vec<Answer>>,
+    /// A thread gives answers, outside the lock. It takes with it what becomes ready meanwhile, so that two
+    /// threads cannot swap what they release.
+    releasing: bool,
 }
 
 impl Ordering {
-    /// Sends the answers of batch `number`, after those of all batches before it. Numbers count from 0
-    /// without gaps.
+    /// Sends the answers of batch `number`, after those of all batches before it; maybe later, on the thread
+    /// that is sending those. Numbers count from 0 without gaps.
     pub(crate) fn release(&self, number: u64, answers: Vec<Answer>) {
         let mut held = self.0.lock();
         held.waiting.insert(number, answers);
-        // The lock stays, so that two threads cannot swap what they release. `respond` does not block.
+        if held.releasing {
+            return;
+        }
         loop {
             let next = held.next;
-            let Some(answers) = held.waiting.remove(&next) else { return };
+            let Some(answers) = held.waiting.remove(&next) else {
+                held.releasing = false;
+                return;
+            };
             held.next += 1;
-            for (responder, result) in answers {
-                responder.respond(result);
-            }
+            held.releasing = true;
+            drop(held);
+            answers.into_iter().for_each(|(responder, result)| responder.respond(result));
+            held = self.0.lock();
         }
     }
 }

@@ -3,10 +3,12 @@
 //! Semantics are Triton's (`scheduler_utils.cc`): level 1 is the highest, a time-out either rejects a
 //! request or puts it behind all others of its level.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use nereid_core::config::{DynamicBatching, QueuePolicy, TimeoutAction};
 use nereid_core::{Responder, Timestamp, ValidRequest};
+
+use crate::line::Line;
 
 /// A request, its way back, and since when it waits.
 #[derive(Debug)]
@@ -14,13 +16,23 @@ pub struct Entry {
     pub request: ValidRequest,
     pub responder: Responder,
     pub enqueued: Timestamp,
+    /// Given when it is queued.
+    pub(crate) serial: u64,
     deadline: Option<Timestamp>,
+}
+
+/// Names a request that was queued, also after it has left the queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ticket {
+    /// Unique in its queue.
+    pub(crate) serial: u64,
+    level: u64,
 }
 
 impl Entry {
     /// A request that arrives at `enqueued`.
     pub fn new(request: ValidRequest, responder: Responder, enqueued: Timestamp) -> Self {
-        Self { request, responder, enqueued, deadline: None }
+        Self { request, responder, enqueued, serial: 0, deadline: None }
     }
 
     /// Rows that this request adds to a batch, at least 1.
@@ -37,6 +49,7 @@ pub struct Queue {
     levels: BTreeMap<u64, Level>,
     len: usize,
     rows: usize,
+    next_serial: u64,
     /// No entry times out before this; may be early, never late.
     earliest_deadline: Option<Timestamp>,
 }
@@ -51,9 +64,9 @@ struct Policies {
 
 #[derive(Debug, Default)]
 struct Level {
-    waiting: VecDeque<Entry>,
+    waiting: Line,
     /// Timed out under [`TimeoutAction::Delay`]; served after `waiting`.
-    delayed: VecDeque<Entry>,
+    delayed: Line,
 }
 
 impl Level {
@@ -62,25 +75,18 @@ impl Level {
     }
 
     fn iter(&self) -> impl Iterator<Item = &Entry> {
-        self.waiting.iter().chain(&self.delayed)
+        self.waiting.iter().chain(self.delayed.iter())
     }
 
     fn pop(&mut self) -> Option<Entry> {
-        self.waiting.pop_front().or_else(|| self.delayed.pop_front())
+        self.waiting.pop().or_else(|| self.delayed.pop())
     }
 
     /// Takes what has timed out at `now`. Only where clients choose time-outs can a later request time out
     /// before an earlier one, so that all must be looked at.
     fn take_expired(&mut self, now: Timestamp, mixed: bool) -> Vec<Entry> {
         let is_expired = |entry: &Entry| entry.deadline.is_some_and(|deadline| now > deadline);
-        if mixed {
-            let (expired, kept): (Vec<_>, Vec<_>) =
-                std::mem::take(&mut self.waiting).into_iter().partition(is_expired);
-            self.waiting = kept.into();
-            return expired;
-        }
-        let count = self.waiting.iter().take_while(|entry| is_expired(entry)).count();
-        self.waiting.drain(..count).collect()
+        if mixed { self.waiting.take_all(is_expired) } else { self.waiting.take_leading(is_expired) }
     }
 
     fn earliest_deadline(&self, mixed: bool) -> Option<Timestamp> {
@@ -106,7 +112,7 @@ impl Queue {
     }
 
     fn with(policies: Policies) -> Self {
-        Self { policies, levels: BTreeMap::new(), len: 0, rows: 0, earliest_deadline: None }
+        Self { policies, levels: BTreeMap::new(), len: 0, rows: 0, next_serial: 0, earliest_deadline: None }
     }
 
     /// Whether any request can time out here.
@@ -134,7 +140,7 @@ impl Queue {
     ///
     /// # Errors
     /// Gives the entry back when its level already holds as many as its policy allows.
-    pub fn push(&mut self, mut entry: Entry) -> Result<(), Box<Entry>> {
+    pub fn push(&mut self, mut entry: Entry) -> Result<Ticket, Box<Entry>> {
         let level = self.policies.level(entry.request.priority());
         let policy = self.policies.policy(level);
         let slot = self.levels.entry(level).or_default();
@@ -145,8 +151,19 @@ impl Queue {
         self.earliest_deadline = [self.earliest_deadline, entry.deadline].into_iter().flatten().min();
         self.len += 1;
         self.rows += entry.rows();
-        slot.waiting.push_back(entry);
-        Ok(())
+        entry.serial = self.next_serial;
+        self.next_serial += 1;
+        let ticket = Ticket { serial: entry.serial, level };
+        slot.waiting.push(entry);
+        Ok(ticket)
+    }
+
+    /// Takes one request out, wherever it stands; `None` if it has left already.
+    pub fn remove(&mut self, ticket: Ticket) -> Option<Entry> {
+        let level = self.levels.get_mut(&ticket.level)?;
+        let entry = level.waiting.remove(ticket.serial).or_else(|| level.delayed.remove(ticket.serial))?;
+        self.forget(std::slice::from_ref(&entry));
+        Some(entry)
     }
 
     /// Applies time-outs at `now`: delayed requests move behind the others, rejected ones come back.
@@ -162,7 +179,7 @@ impl Queue {
                     TimeoutAction::Reject => rejected.push(entry),
                     TimeoutAction::Delay => {
                         entry.deadline = None;
-                        level.delayed.push_back(entry);
+                        level.delayed.push(entry);
                     }
                 }
             }

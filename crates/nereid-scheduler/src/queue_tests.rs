@@ -136,3 +136,34 @@ fn a_shorter_timeout_of_a_later_request_passes_first() {
     assert_eq!(queue.next_deadline(), Some(at(100)));
     assert_eq!(tags(&queue.expire(at(101))), [1.0]);
 }
+
+#[test]
+fn a_ticket_takes_its_request_out_once_wherever_it_stands() {
+    let config = DynamicBatching {
+        priority_levels: 2,
+        default_priority_level: 1,
+        default_queue_policy: policy(TimeoutAction::Delay, 100),
+        ..Default::default()
+    };
+    let mut queue = Queue::new(&config);
+    let tickets: Vec<_> = [(1.0, 1, 0), (2.0, 1, 0), (3.0, 1, 150), (4.0, 2, 150), (5.0, 2, 150)]
+        .map(|(tag, priority, us)| queue.push(entry(tag, priority, 0, at(us))).unwrap())
+        .into();
+    assert!(queue.expire(at(101)).is_empty()); // 1 and 2 are delayed
+    assert_eq!(tags(queue.iter()), [3.0, 1.0, 2.0, 4.0, 5.0]);
+    for (ticket, left) in [
+        (tickets[1], &[3.0, 1.0, 4.0, 5.0][..]),
+        (tickets[3], &[3.0, 1.0, 5.0]),
+        (tickets[2], &[1.0, 5.0]),
+        (tickets[0], &[5.0]),
+        (tickets[4], &[]),
+    ] {
+        assert!(queue.remove(ticket).is_some());
+        assert!(queue.remove(ticket).is_none());
+        assert_eq!((tags(queue.iter()), queue.len(), queue.rows()), (left.to_vec(), left.len(), left.len()));
+    }
+    assert_eq!(queue.next_deadline(), None);
+    let gone = queue.push(entry(6.0, 1, 0, at(0))).unwrap();
+    assert_eq!(tags(&queue.take(1)), [6.0]);
+    assert!(queue.remove(gone).is_none());
+}

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use nereid_core::Timestamp;
 
-use crate::scheduler::{Next, Shared};
+use crate::shared::{Next, Shared};
 
 /// Runs until the scheduler stops and its queue is empty.
 pub(crate) fn run(shared: Arc<Shared>) {
@@ -28,7 +28,7 @@ pub(crate) fn run(shared: Arc<Shared>) {
                 shared.work.wait_for(&mut state, until.since(now));
                 state.wake_at_rows = None;
             }
-            // `next` may have emptied the queue by answering requests that were cancelled.
+            // `next` may have emptied the queue by answering requests that timed out.
             Next::Idle if state.stopping && state.queue.is_empty() => return,
             Next::Idle => shared.work.wait(&mut state),
         }

@@ -1,11 +1,14 @@
 //! The spine: look up a ready model, validate, enqueue, await. Both frontends call it and nothing deeper.
 
+use std::borrow::Borrow;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
 
 use nereid_core::{Error, InferRequest, InferResponse, Respond, Responder, Result, ValidRequest};
 use nereid_repository::{ModelVersion, Repository};
-use nereid_scheduler::Lead;
+use nereid_scheduler::{Lead, Queued, Ticket};
 use tokio::sync::oneshot;
 
 use crate::logging::LogControl;
@@ -136,28 +139,81 @@ impl Service {
         request: InferRequest,
         trace: &mut Trace,
     ) -> Result<InferResponse> {
-        let verbose = Verbose::of(model, &request);
-        let answer = self.run(model, request, trace).await;
+        let answer = self.start(model, request, trace)?.await;
         trace.ended(&answer);
-        verbose.answered(&answer);
         answer
     }
 
-    async fn run(
-        &self,
-        model: &ModelVersion,
-        request: InferRequest,
-        trace: &mut Trace,
-    ) -> Result<InferResponse> {
-        let request = ValidRequest::new(request, &model.config)?;
-        trace.started(model, &request);
-        let (sender, receiver) = oneshot::channel();
-        if let Some(lead) = model.scheduler().enqueue(request, Responder::new(Waiting(sender))) {
-            // Not part of this future: the batch is not the caller's alone to cancel.
-            tokio::spawn(drive(lead));
+    /// Puts one request into the queue of `model`, at once: requests that are started in order wait in order. Whoever
+    /// gets the answer tells `trace` that the request has ended.
+    ///
+    /// # Errors
+    /// The request does not fit the model, or the queue refuses it; `trace` knows then.
+    pub(crate) fn start<M>(&self, model: M, request: InferRequest, trace: &mut Trace) -> Result<Pending<M>>
+    where
+        M: Borrow<ModelVersion> + Unpin,
+    {
+        let verbose = Verbose::of(model.borrow(), &request);
+        match queue(model.borrow(), request, trace) {
+            Ok((ticket, receiver)) => Ok(Pending { model, open: Some((ticket, verbose)), receiver }),
+            Err(error) => {
+                let refused = Err(error.clone());
+                trace.ended(&refused);
+                verbose.answered(&refused);
+                Err(error)
+            }
         }
+    }
+}
+
+type Receiver = oneshot::Receiver<Result<InferResponse>>;
+
+fn queue(model: &ModelVersion, request: InferRequest, trace: &mut Trace) -> Result<(Ticket, Receiver)> {
+    let request = ValidRequest::new(request, &model.config)?;
+    trace.started(model, &request);
+    let (sender, receiver) = oneshot::channel();
+    let Queued { ticket, lead } = model.scheduler().enqueue(request, Responder::new(Waiting(sender)))?;
+    if let Some(lead) = lead {
+        // Not part of the answer's future: the batch is not one caller's alone to cancel.
+        tokio::spawn(drive(lead));
+    }
+    Ok((ticket, receiver))
+}
+
+/// An answer to come. Dropping it before it has come cancels the request.
+pub(crate) struct Pending<M: Borrow<ModelVersion>> {
+    model: M,
+    /// Until the answer is here.
+    open: Option<(Ticket, Verbose)>,
+    receiver: Receiver,
+}
+
+impl<M: Borrow<ModelVersion>> Pending<M> {
+    /// The version that answers.
+    pub(crate) fn model(&self) -> &ModelVersion {
+        self.model.borrow()
+    }
+}
+
+impl<M: Borrow<ModelVersion> + Unpin> Future for Pending<M> {
+    type Output = Result<InferResponse>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let answer = ready!(Pin::new(&mut self.receiver).poll(context));
         let dropped = |_| Err(Error::internal("inference request was dropped unanswered").accepted());
-        receiver.await.unwrap_or_else(dropped)
+        let answer = answer.unwrap_or_else(dropped);
+        if let Some((_, verbose)) = self.open.take() {
+            verbose.answered(&answer);
+        }
+        Poll::Ready(answer)
+    }
+}
+
+impl<M: Borrow<ModelVersion>> Drop for Pending<M> {
+    fn drop(&mut self) {
+        if let Some((ticket, _)) = self.open.take() {
+            self.model().scheduler().cancel(ticket);
+        }
     }
 }
 
@@ -177,9 +233,5 @@ struct Waiting(oneshot::Sender<Result<InferResponse>>);
 impl Respond for Waiting {
     fn respond(self: Box<Self>, result: Result<InferResponse>) {
         drop(self.0.send(result)); // fails only when the client has gone
-    }
-
-    fn is_cancelled(&self) -> bool {
-        self.0.is_closed()
     }
 }

@@ -17,7 +17,7 @@ impl Respond for Channel {
     }
 }
 
-/// Asks `model`, which has one input INPUT0 of `[-1, -1]`.
+/// Asks `model`, which has one input INPUT0 of `[-1, -1]`; a refusal comes like an answer.
 pub(crate) fn infer(model: &ModelVersion) -> Receiver<Result<InferResponse>> {
     let input = InputTensor {
         name: "INPUT0".into(),
@@ -28,6 +28,8 @@ pub(crate) fn infer(model: &ModelVersion) -> Receiver<Result<InferResponse>> {
     let request = InferRequest { inputs: vec![input], ..Default::default() };
     let request = ValidRequest::new(request, &model.config).unwrap();
     let (sender, receiver) = mpsc::channel();
-    drop(model.scheduler().enqueue(request, Responder::new(Channel(sender))));
+    if let Err(refusal) = model.scheduler().enqueue(request, Responder::new(Channel(sender.clone()))) {
+        sender.send(Err(refusal)).unwrap();
+    }
     receiver
 }

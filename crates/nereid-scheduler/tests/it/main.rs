@@ -1,9 +1,10 @@
 //! The scheduler with its threads, driven by instances that block until the test lets them go.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod cancellation;
 mod statistics;
 
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use nereid_core::{
     DataType, Error, ErrorCode, InferRequest, InferResponse, InputTensor, ModelConfig, Respond, Responder,
     Result, Shape, ValidRequest,
 };
-use nereid_scheduler::{Scheduler, SchedulerOptions};
+use nereid_scheduler::{Lead, Scheduler, SchedulerOptions, Ticket};
 
 const LONG: Duration = Duration::from_secs(20);
 
@@ -52,6 +53,12 @@ impl Answers {
         let data = &result.unwrap().outputs[0].data;
         assert!(data.chunks(4).all(|c| c == tag.to_le_bytes()), "answer {data:?} to request {tag}");
         tag
+    }
+
+    /// Whether no answer is left and none can come any more.
+    fn ended(self) -> bool {
+        drop(self.sender);
+        matches!(self.receiver.recv_timeout(LONG), Err(RecvTimeoutError::Disconnected))
     }
 
     fn next_error(&self) -> (f32, ErrorCode, String) {
@@ -102,12 +109,37 @@ fn batching(batching: DynamicBatching) -> ModelConfig {
     ModelConfig { scheduling: Scheduling::DynamicBatching(batching), ..identity_config(8) }
 }
 
+/// Requests time out after an hour, unless they say otherwise.
+fn overridable() -> QueuePolicy {
+    QueuePolicy { default_timeout_us: 3_600_000_000, allow_timeout_override: true, ..Default::default() }
+}
+
+/// A request that times out after a microsecond.
+fn hasty_request(config: &ModelConfig) -> ValidRequest {
+    let input = InputTensor {
+        name: "INPUT0".into(),
+        datatype: DataType::Fp32,
+        shape: Shape::from_slice(&[1, 1]),
+        data: vec![0; 4].into(),
+    };
+    let request = InferRequest { inputs: vec![input], timeout_us: 1, ..Default::default() };
+    ValidRequest::new(request, config).unwrap()
+}
+
 fn preferred(size: u32) -> DynamicBatching {
     DynamicBatching { preferred_batch_sizes: vec![size], ..Default::default() }
 }
 
-fn enqueue(scheduler: &Scheduler, request: ValidRequest, responder: Responder) {
-    drop(scheduler.enqueue(request, responder));
+/// Queues a request that must be accepted; a lead is left to the instances' threads.
+fn enqueue(scheduler: &Scheduler, request: ValidRequest, responder: Responder) -> Ticket {
+    scheduler.enqueue(request, responder).unwrap().ticket
+}
+
+/// The text with which a request is refused.
+fn refused(scheduler: &Scheduler, request: ValidRequest, answers: &Answers) -> String {
+    let error = scheduler.enqueue(request, answers.responder(f32::NAN)).unwrap_err();
+    assert_eq!(error.code(), ErrorCode::Unavailable);
+    error.message().to_owned()
 }
 
 #[test]
@@ -120,13 +152,12 @@ fn requests_that_arrive_while_the_instance_is_busy_share_the_next_batch() {
     for tag in [2.0, 3.0, 4.0] {
         enqueue(&scheduler, identity_request(&config, 2, tag), answers.responder(tag));
     }
-    assert_eq!((scheduler.pending(), scheduler.in_flight()), (3, 4));
+    assert_eq!(scheduler.pending(), 3);
     gate.release();
     assert_eq!(answers.next_ok(), 1.0);
     assert_eq!(gate.entered(), 6);
     gate.release();
     assert_eq!([answers.next_ok(), answers.next_ok(), answers.next_ok()], [2.0, 3.0, 4.0]);
-    assert_eq!(scheduler.drain(LONG), 0);
     let counts = scheduler.statistics().snapshot();
     assert_eq!((counts.inference_count, counts.execution_count, counts.success.count), (7, 2, 4));
     assert_eq!(counts.batches.keys().copied().collect::<Vec<_>>(), [1, 6]);
@@ -149,7 +180,6 @@ fn an_error_or_a_panic_fails_its_batch_and_nothing_else() {
     let (_, code, message) = answers.next_error();
     assert_eq!((code, &*message), (ErrorCode::Internal, "model 'identity' failed: backend panicked: boom"));
     assert_eq!(answers.next_ok(), tag(3));
-    assert_eq!(scheduler.drain(LONG), 0);
     let counts = scheduler.statistics().snapshot();
     assert_eq!((counts.fail.count, counts.failures, counts.execution_count), (2, [0, 0, 2, 0], 1));
 }
@@ -163,11 +193,9 @@ fn a_full_queue_refuses_and_counts_nothing() {
     let answers = Answers::new();
     enqueue(&scheduler, identity_request(&config, 1, 1.0), answers.responder(1.0));
     assert_eq!(gate.entered(), 1);
-    for tag in [2.0, 3.0] {
-        enqueue(&scheduler, identity_request(&config, 1, tag), answers.responder(tag));
-    }
+    enqueue(&scheduler, identity_request(&config, 1, 2.0), answers.responder(2.0));
     let full = "[request id: <id_unknown>] Exceeds maximum queue size";
-    assert_eq!(answers.next_error(), (3.0, ErrorCode::Unavailable, full.into()));
+    assert_eq!(refused(&scheduler, identity_request(&config, 1, 3.0), &answers), full);
     assert_eq!(scheduler.statistics().snapshot().fail.count, 0);
     gate.release();
     gate.release();
@@ -177,13 +205,12 @@ fn a_full_queue_refuses_and_counts_nothing() {
 #[test]
 fn a_queue_timeout_answers_while_every_instance_is_busy() {
     let (gate, instances) = gated(1);
-    let policy = QueuePolicy { default_timeout_us: 1000, ..Default::default() };
-    let config = batching(DynamicBatching { default_queue_policy: policy, ..preferred(8) });
+    let config = batching(DynamicBatching { default_queue_policy: overridable(), ..preferred(8) });
     let (config, scheduler) = start(config, instances);
     let answers = Answers::new();
     enqueue(&scheduler, identity_request(&config, 1, 1.0), answers.responder(1.0));
     assert_eq!(gate.entered(), 1);
-    enqueue(&scheduler, identity_request(&config, 1, 2.0), answers.responder(2.0));
+    enqueue(&scheduler, hasty_request(&config), answers.responder(2.0));
     assert_eq!(answers.next_error(), (2.0, ErrorCode::Unavailable, "Request timeout expired".into()));
     gate.release();
     assert_eq!(answers.next_ok(), 1.0);
@@ -228,50 +255,12 @@ fn stopping_refuses_the_new_and_finishes_the_old_without_delay() {
     let answers = Answers::new();
     enqueue(&scheduler, identity_request(&config, 1, 1.0), answers.responder(1.0));
     scheduler.stop();
-    enqueue(&scheduler, identity_request(&config, 1, 2.0), answers.responder(2.0));
-    let mut seen = [answers.next(), answers.next()];
-    seen.sort_by(|a, b| a.0.total_cmp(&b.0));
-    assert!(seen[0].1.is_ok());
-    let error = seen[1].1.as_ref().unwrap_err();
     let text = "Server is stopping, scheduler for model has stopped accepting new inference requests";
-    assert_eq!(error.message(), format!("[request id: <id_unknown>] {text}"));
-    assert_eq!(scheduler.drain(LONG), 0);
-}
-
-/// A client that has gone.
-struct Gone;
-
-impl Respond for Gone {
-    fn respond(self: Box<Self>, result: Result<InferResponse>) {
-        assert_eq!(result.unwrap_err().code(), ErrorCode::Cancelled);
-    }
-
-    fn is_cancelled(&self) -> bool {
-        true
-    }
-}
-
-#[test]
-fn joining_ends_even_when_the_last_requests_are_cancelled() {
-    let (gate, instances) = gated(1);
-    let policy = QueuePolicy { default_timeout_us: 3_600_000_000, ..Default::default() };
-    let config = batching(DynamicBatching { default_queue_policy: policy, ..preferred(8) });
-    let (config, scheduler) = start(config, instances);
-    let answers = Answers::new();
-    enqueue(&scheduler, identity_request(&config, 1, 1.0), answers.responder(1.0));
-    assert_eq!(gate.entered(), 1);
-    enqueue(&scheduler, identity_request(&config, 1, 2.0), Responder::new(Gone));
-    let (joined, wait) = mpsc::channel();
-    std::thread::spawn(move || {
-        let mut scheduler = scheduler;
-        scheduler.join();
-        drop(scheduler);
-        joined.send(())
-    });
-    gate.release();
+    let refusal = refused(&scheduler, identity_request(&config, 1, 2.0), &answers);
+    assert_eq!(refusal, format!("[request id: <id_unknown>] {text}"));
     assert_eq!(answers.next_ok(), 1.0);
-    wait.recv_timeout(LONG).expect("the threads end");
-    assert!(gate.entered.recv_timeout(LONG).is_err(), "the instances are gone");
+    drop(scheduler);
+    assert!(answers.ended(), "the refused one is not answered, too");
 }
 
 #[test]
@@ -293,33 +282,27 @@ fn a_request_that_cannot_join_sends_the_waiting_batch_at_once() {
     assert_eq!(answers.next_ok(), 2.0);
 }
 
-#[test]
-fn cancelled_requests_do_not_run() {
-    let (gate, instances) = gated(1);
-    let (config, scheduler) = start(batching(preferred(8)), instances);
-    let answers = Answers::new();
-    enqueue(&scheduler, identity_request(&config, 1, 0.0), answers.responder(0.0));
-    assert_eq!(gate.entered(), 1);
-    for _ in 0..2 {
-        enqueue(&scheduler, identity_request(&config, 1, 5.0), Responder::new(Gone));
-    }
-    enqueue(&scheduler, identity_request(&config, 2, 1.0), answers.responder(1.0));
-    gate.release();
-    assert_eq!(gate.entered(), 2, "the two cancelled ones are not in the batch");
-    gate.release();
-    assert_eq!([answers.next_ok(), answers.next_ok()], [0.0, 1.0]);
-    assert_eq!(scheduler.statistics().snapshot().failures, [0, 2, 0, 0]);
-}
-
 /// Enqueues, runs leads to their end, and says how many there were.
 fn drive(scheduler: &Scheduler, config: &ModelConfig, answers: &Answers, tag: f32) -> usize {
-    match scheduler.enqueue(identity_request(config, 1, tag), answers.responder(tag)) {
+    match scheduler.enqueue(identity_request(config, 1, tag), answers.responder(tag)).unwrap().lead {
         Some(mut lead) => {
             while lead.run() {}
             1
         }
         None => 0,
     }
+}
+
+/// Sends 0.5 until a lead comes back with it, which is when an instance is idle again.
+fn a_lead(scheduler: &Scheduler, config: &ModelConfig, answers: &Answers) -> Lead {
+    for _ in 0..1_000_000 {
+        let queued = scheduler.enqueue(identity_request(config, 1, 0.5), answers.responder(0.5)).unwrap();
+        match queued.lead {
+            Some(lead) => return lead,
+            None => assert_eq!(answers.next_ok(), 0.5),
+        }
+    }
+    panic!("an identity takes microseconds, and yet there is no lead");
 }
 
 #[test]
@@ -332,28 +315,20 @@ fn a_fast_model_runs_on_the_calling_thread() {
     });
     let (config, scheduler) = start(batching(preferred(8)), vec![Box::new(instance)]);
     let answers = Answers::new();
-    let mut leads = 0;
     for i in 0..200 {
-        leads += drive(&scheduler, &config, &answers, i as f32);
+        drive(&scheduler, &config, &answers, i as f32);
         assert_eq!(answers.next_ok(), i as f32);
-        assert_eq!(scheduler.drain(LONG), 0);
     }
-    assert!(leads > 0, "an identity takes microseconds");
+    let mut lead = a_lead(&scheduler, &config, &answers);
     // The batches of one tick run together, under one lead.
-    let mut lead = loop {
-        if let Some(lead) = scheduler.enqueue(identity_request(&config, 1, 0.5), answers.responder(0.5)) {
-            break lead;
-        }
-        assert_eq!(answers.next_ok(), 0.5);
-        assert_eq!(scheduler.drain(LONG), 0);
-    };
-    assert!(scheduler.enqueue(identity_request(&config, 1, 1.5), answers.responder(1.5)).is_none());
+    let second = scheduler.enqueue(identity_request(&config, 1, 1.5), answers.responder(1.5));
+    assert!(second.unwrap().lead.is_none());
     assert!(!lead.run());
     assert_eq!(*thread_of_batch.lock().unwrap(), Some(std::thread::current().id()));
     assert_eq!([answers.next_ok(), answers.next_ok()], [0.5, 1.5]);
     assert!(scheduler.statistics().snapshot().batches.contains_key(&2));
     // A lead that is dropped hands its work over.
-    drop(scheduler.enqueue(identity_request(&config, 1, 2.5), answers.responder(2.5)));
+    enqueue(&scheduler, identity_request(&config, 1, 2.5), answers.responder(2.5));
     assert_eq!(answers.next_ok(), 2.5);
 }
 
@@ -375,14 +350,12 @@ fn eight_threads_lose_nothing() {
             });
         }
     });
-    assert_eq!(scheduler.drain(LONG), 0);
     assert_eq!(scheduler.statistics().snapshot().inference_count, 4000);
 }
 
 #[test]
 fn a_model_without_instances_refuses() {
     let (config, scheduler) = start(identity_config(0), Vec::new());
-    let answers = Answers::new();
-    enqueue(&scheduler, identity_request(&config, 1, 1.0), answers.responder(1.0));
-    assert_eq!(answers.next_error().1, ErrorCode::Unavailable);
+    let text = "[request id: <id_unknown>] model 'identity' has no instance that takes requests";
+    assert_eq!(refused(&scheduler, identity_request(&config, 1, 1.0), &Answers::new()), text);
 }

@@ -1,0 +1,321 @@
+//! What a scheduler, its threads and its leads share: the queue and the instances behind one lock, and who is
+//! told when there is work. There is no thread between: instances' threads, or the thread that received a
+//! request ([`Lead`]), pull the next batch themselves.
+//!
+//! Nobody is answered under the lock, so that whoever takes an answer may enqueue.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::thread::{self, ThreadId};
+
+use nereid_core::config::Scheduling;
+use nereid_core::{Error, ModelConfig, Result, Timestamp};
+use parking_lot::{Condvar, Mutex, MutexGuard};
+
+use crate::SchedulerOptions;
+use crate::batcher::{Batcher, Decision};
+use crate::instance::{self, Outcome};
+use crate::lead::Lead;
+use crate::ordering::Ordering;
+use crate::pace::Pace;
+use crate::queue::{Entry, Queue, Ticket};
+use crate::running::{Running, Seat};
+use crate::statistics::{FailureReason, Statistics};
+
+/// What the scheduler, its threads and its leads share.
+pub(crate) struct Shared {
+    pub(crate) config: Arc<ModelConfig>,
+    batcher: Batcher,
+    pace: Pace,
+    pub(crate) statistics: Arc<Statistics>,
+    ordering: Option<Ordering>,
+    instances: usize,
+    pub(crate) state: Mutex<State>,
+    /// An idle instance and something to decide.
+    pub(crate) work: Condvar,
+    /// A time-out before the one that the timer waits for.
+    pub(crate) expiry: Condvar,
+    /// The scheduler stops, and an instance is idle again.
+    returned: Condvar,
+}
+
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) queue: Queue,
+    pub(crate) idle: VecDeque<Seat>,
+    running: Running,
+    /// Number of the next batch, for [`Ordering`].
+    next_batch: u64,
+    hold: usize,
+    pub(crate) stopping: bool,
+    /// Threads that have promised to look at the queue soon.
+    pub(crate) leads: Vec<ThreadId>,
+    /// A worker waits for this many rows, or for time to pass.
+    pub(crate) wake_at_rows: Option<usize>,
+    /// When the timer will look next.
+    pub(crate) timer_until: Option<Timestamp>,
+}
+
+/// A batch and the instance that runs it.
+pub(crate) struct Job {
+    seat: Seat,
+    entries: Vec<Entry>,
+    number: u64,
+}
+
+/// A seat that goes back, whatever happens to who sits on it.
+struct Taken<'a> {
+    shared: &'a Shared,
+    seat: Option<Seat>,
+}
+
+/// What a thread that looks at the queue is to do.
+pub(crate) enum Next {
+    /// Nothing, until told.
+    Idle,
+    /// Look again then, or when `rows` rows wait.
+    Wait {
+        until: Timestamp,
+        rows: usize,
+    },
+    Run(Job),
+}
+
+impl Shared {
+    pub(crate) fn new(options: SchedulerOptions, statistics: Arc<Statistics>) -> Self {
+        let SchedulerOptions { config, instances, delay_until_queued } = options;
+        let (queue, ordering) = match &config.scheduling {
+            Scheduling::Default => (Queue::unlimited(), None),
+            Scheduling::DynamicBatching(batching) => {
+                (Queue::new(batching), batching.preserve_ordering.then(Ordering::default))
+            }
+        };
+        let instance_count = instances.len();
+        let (running, seats) = Running::new(instances);
+        Self {
+            batcher: Batcher::new(&config),
+            pace: Pace::default(),
+            statistics,
+            ordering,
+            instances: instance_count,
+            state: Mutex::new(State {
+                queue,
+                idle: seats.collect(),
+                running,
+                next_batch: 0,
+                hold: delay_until_queued,
+                stopping: false,
+                leads: Vec::new(),
+                wake_at_rows: None,
+                timer_until: None,
+            }),
+            work: Condvar::new(),
+            expiry: Condvar::new(),
+            returned: Condvar::new(),
+            config,
+        }
+    }
+
+    /// Whether any request can time out.
+    pub(crate) fn has_timeouts(&self) -> bool {
+        self.state.lock().queue.has_timeouts()
+    }
+
+    pub(crate) fn enqueue(self: &Arc<Self>, entry: Entry) -> Result<(Ticket, Option<Lead>)> {
+        let mut state = self.state.lock();
+        if state.stopping || self.instances == 0 {
+            drop(state);
+            return Err(if self.instances > 0 {
+                refuse(
+                    entry,
+                    "Server is stopping, scheduler for model has stopped accepting new inference requests",
+                )
+            } else {
+                let name = &self.config.name;
+                refuse(entry, &format!("model '{name}' has no instance that takes requests"))
+            });
+        }
+        let ticket = match state.queue.push(entry) {
+            Ok(ticket) => ticket,
+            Err(entry) => {
+                drop(state);
+                return Err(refuse(*entry, "Exceeds maximum queue size"));
+            }
+        };
+        if state.queue.next_deadline().is_some_and(|d| state.timer_until.is_none_or(|until| d < until)) {
+            self.expiry.notify_one();
+        }
+        if state.idle.is_empty() {
+            return Ok((ticket, None)); // whoever gives an instance back looks at the queue again
+        }
+        if self.may_lead() {
+            return Ok((ticket, self.lead(&mut state)));
+        }
+        if self.batcher.compares_inputs() || state.wake_at_rows.is_none_or(|rows| state.queue.rows() >= rows)
+        {
+            self.work.notify_one();
+        }
+        Ok((ticket, None))
+    }
+
+    /// Whoever has sent the request of `ticket` has gone.
+    pub(crate) fn cancel(&self, ticket: Ticket) {
+        let mut state = self.state.lock();
+        let Some(entry) = state.queue.remove(ticket) else {
+            // It runs, or was answered a moment ago.
+            return state.running.leave(ticket.serial);
+        };
+        if state.wake_at_rows.is_some() {
+            self.work.notify_one(); // what is left may make a preferred size
+        }
+        self.notify_if_ended(&state);
+        drop(state);
+        self.fail([entry], Timestamp::now(), FailureReason::Canceled, &Error::cancelled());
+    }
+
+    /// Whether batches may run on the threads that receive requests.
+    pub(crate) fn may_lead(&self) -> bool {
+        self.pace.is_fast() && !self.batcher.waits()
+    }
+
+    /// A lead for this thread, unless it has one or the idle instances are all spoken for.
+    fn lead(self: &Arc<Self>, state: &mut State) -> Option<Lead> {
+        let thread = thread::current().id();
+        if state.leads.len() >= state.idle.len() || state.leads.contains(&thread) {
+            return None;
+        }
+        state.leads.push(thread);
+        Some(Lead::new(self.clone(), thread))
+    }
+
+    /// Rejects what timed out at `now`, with the lock released meanwhile; then takes what is to be done.
+    pub(crate) fn next(&self, state: &mut MutexGuard<'_, State>, now: Timestamp) -> Next {
+        self.expire(state, now);
+        if state.hold > state.queue.len() && !state.stopping {
+            return Next::Idle;
+        }
+        state.hold = 0;
+        // When stopping, nothing is held back for company.
+        let judged = if state.stopping { Timestamp::from_ns(u64::MAX) } else { now };
+        let requests = match self.batcher.decide(&state.queue, judged) {
+            Decision::Idle => return Next::Idle,
+            Decision::Wait { until, rows } => return Next::Wait { until, rows },
+            Decision::Run { requests } => requests,
+        };
+        let Some(seat) = state.idle.pop_front() else { return Next::Idle };
+        let entries = state.queue.take(requests);
+        state.running.start(seat.number, &entries);
+        self.notify_if_ended(state);
+        let number = state.next_batch;
+        state.next_batch += 1;
+        Next::Run(Job { seat, entries, number })
+    }
+
+    /// Rejects what timed out at `now`, with the lock released meanwhile.
+    pub(crate) fn expire(&self, state: &mut MutexGuard<'_, State>, now: Timestamp) {
+        let rejected = state.queue.expire(now);
+        if !rejected.is_empty() {
+            self.notify_if_ended(state);
+            let error = Error::unavailable("Request timeout expired");
+            MutexGuard::unlocked(state, || self.fail(rejected, now, FailureReason::Rejected, &error));
+        }
+    }
+
+    fn fail(
+        &self,
+        entries: impl IntoIterator<Item = Entry>,
+        now: Timestamp,
+        reason: FailureReason,
+        error: &Error,
+    ) {
+        for entry in entries {
+            self.statistics.record_failure(reason, now.ns_since(entry.enqueued));
+            entry.responder.respond(Err(error.clone()));
+        }
+    }
+
+    /// Runs `job`, answers its requests and gives the instance back.
+    pub(crate) fn run(&self, job: Job) -> MutexGuard<'_, State> {
+        let Job { mut seat, entries, number } = job;
+        let outcome = instance::run(&mut *seat.instance, &self.config, entries, &self.statistics);
+        let instance = seat.number;
+        let taken = Taken { shared: self, seat: Some(seat) };
+        let answers = match outcome {
+            Outcome::Done { answers, elapsed_ns } => {
+                self.pace.record(elapsed_ns);
+                answers
+            }
+            // Nobody waits for what was told to stop, and the backend did nothing wrong.
+            Outcome::Failed(failed) if self.state.lock().running.was_terminated(instance) => {
+                failed.cancelled(&self.statistics)
+            }
+            Outcome::Failed(failed) => failed.blame_backend(&self.statistics),
+        };
+        match &self.ordering {
+            Some(ordering) => ordering.release(number, answers),
+            None => answers.into_iter().for_each(|(responder, result)| responder.respond(result)),
+        }
+        taken.give_back()
+    }
+
+    /// Waits until every instance is idle for good, and frees them. The scheduler has stopped, and its threads
+    /// have ended; a lead may still run what was left.
+    pub(crate) fn close(&self) {
+        let mut state = self.state.lock();
+        while state.idle.len() < self.instances {
+            self.returned.wait(&mut state);
+        }
+        let seats = std::mem::take(&mut state.idle);
+        drop(state);
+        drop(seats);
+    }
+
+    /// Threads end when the scheduler stops and its queue is empty: tells those that sleep.
+    fn notify_if_ended(&self, state: &State) {
+        if state.stopping && state.queue.is_empty() {
+            self.work.notify_all();
+            self.expiry.notify_all();
+        }
+    }
+
+    pub(crate) fn stop(&self) {
+        let mut state = self.state.lock();
+        state.stopping = true;
+        self.work.notify_all();
+        self.expiry.notify_all();
+    }
+}
+
+impl<'a> Taken<'a> {
+    fn give_back(mut self) -> MutexGuard<'a, State> {
+        let mut state = self.shared.state.lock();
+        self.put(&mut state);
+        state
+    }
+
+    fn put(&mut self, state: &mut State) {
+        if let Some(seat) = self.seat.take() {
+            state.running.finish(seat.number);
+            state.idle.push_back(seat);
+            if state.stopping {
+                self.shared.returned.notify_all();
+            }
+        }
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        if self.seat.is_some() {
+            let shared = self.shared;
+            self.put(&mut shared.state.lock());
+        }
+    }
+}
+
+/// The error for a request that was never accepted: such a one is counted nowhere.
+fn refuse(entry: Entry, reason: &str) -> Error {
+    let Entry { request, responder, .. } = entry;
+    responder.forget();
+    Error::unavailable(reason).prefixed(&request.log_prefix())
+}
