@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use nereid_core::backend::{Execution, Instance};
+use nereid_core::backend::{Execution, Instance, Terminate};
 use nereid_core::batch::Batch;
 use nereid_core::{Result, Timestamp};
 
@@ -11,15 +11,15 @@ use crate::error::{check, is_about_room};
 use crate::inputs::Inputs;
 use crate::model::Loaded;
 use crate::outputs::Outputs;
-use crate::raw::{RunOptions, Value};
+use crate::raw::Value;
+use crate::terminate::Handle;
 
 /// An instance; on the CPU its session is shared with the other instances of the version.
 #[derive(Debug)]
 pub(crate) struct OnnxInstance {
     inputs: Inputs,
     outputs: Outputs,
-    /// Handle by which a run can be told to stop.
-    run_options: RunOptions,
+    run_options: Handle,
     /// The graph keeps the output shapes that it declares; see [`Self::run`].
     preallocate: bool,
     // Last, so that values and names that point into it go first.
@@ -31,7 +31,7 @@ unsafe impl Send for OnnxInstance {}
 
 impl OnnxInstance {
     /// An instance that runs `loaded`.
-    pub(crate) fn new(loaded: Arc<Loaded>, run_options: RunOptions) -> Self {
+    pub(crate) fn new(loaded: Arc<Loaded>, run_options: Handle) -> Self {
         let inputs = Inputs::new(&loaded.plan);
         Self { inputs, outputs: Outputs::default(), run_options, preallocate: true, loaded }
     }
@@ -88,5 +88,9 @@ impl Instance for OnnxInstance {
         self.inputs.clear();
         self.outputs.clear();
         execution
+    }
+
+    fn terminator(&self) -> Option<Arc<dyn Terminate>> {
+        Some(Arc::new(self.run_options.clone()))
     }
 }

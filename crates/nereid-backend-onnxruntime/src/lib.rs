@@ -29,6 +29,7 @@ mod session;
 mod settings;
 mod strings;
 mod tensorrt;
+mod terminate;
 mod threads;
 
 pub use backend::{OnnxRuntime, Options};

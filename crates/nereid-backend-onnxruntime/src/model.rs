@@ -14,6 +14,7 @@ use crate::instance::OnnxInstance;
 use crate::plan::Plan;
 use crate::raw::Session;
 use crate::runtime::Runtime;
+use crate::terminate::Handle;
 use crate::threads::Share;
 use crate::{model_file, session};
 
@@ -98,6 +99,6 @@ impl Model for OnnxModel {
             }
         };
         let run_options = session::run_options(self.runtime, &self.config)?;
-        Ok(Box::new(OnnxInstance::new(loaded, run_options)))
+        Ok(Box::new(OnnxInstance::new(loaded, Handle::new(self.runtime, run_options))))
     }
 }

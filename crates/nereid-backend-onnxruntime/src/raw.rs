@@ -86,6 +86,8 @@ owned!(
 // SAFETY: after it was made a session is only run and asked about its graph; both may happen from
 // several threads at once (`OrtApi::Run` is documented so).
 unsafe impl Sync for Session {}
+// SAFETY: once they are in use only the word to terminate changes, which ONNX Runtime lets any thread give.
+unsafe impl Sync for RunOptions {}
 // SAFETY: never changed after it was made.
 unsafe impl Sync for MemoryInfo {}
 // SAFETY: a finished value is only read, and releasing it takes ownership.

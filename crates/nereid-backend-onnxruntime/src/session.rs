@@ -120,7 +120,7 @@ pub(crate) fn open(
     })
 }
 
-/// Options for the runs of one instance. To cancel a run, set them to terminate.
+/// Options for the runs of one instance.
 ///
 /// # Errors
 /// `InvalidArg` if the parameter contains NUL.

@@ -10,3 +10,4 @@ mod load;
 mod onnx;
 mod process;
 mod strings;
+mod terminate;

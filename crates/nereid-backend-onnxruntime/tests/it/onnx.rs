@@ -12,6 +12,8 @@ pub(crate) struct Graph {
 pub(crate) enum Attribute<'a> {
     Int(&'a str, i64),
     Float(&'a str, f32),
+    /// A subgraph.
+    Graph(&'a str, Graph),
 }
 
 impl Attribute<'_> {
@@ -28,6 +30,11 @@ impl Attribute<'_> {
                 varint(&mut bytes, 2 << 3 | 5);
                 bytes.extend_from_slice(&value.to_le_bytes());
                 number(&mut bytes, 20, 1); // FLOAT
+            }
+            Attribute::Graph(name, graph) => {
+                text(&mut bytes, 1, name);
+                message(&mut bytes, 6, &graph.bytes);
+                number(&mut bytes, 20, 5); // GRAPH
             }
         }
         bytes
