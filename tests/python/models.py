@@ -173,6 +173,16 @@ def slow() -> onnx.ModelProto:
     )
 
 
+def pick() -> onnx.ModelProto:
+    """`OUTPUT = [10, 20, 30][INDEX]`, which fails in the run for any other index."""
+    return _model(
+        [helper.make_node("Gather", ["values", "INDEX"], ["OUTPUT"])],
+        [helper.make_tensor_value_info("INDEX", TensorProto.INT64, [1])],
+        [helper.make_tensor_value_info("OUTPUT", TensorProto.INT64, [1])],
+        [helper.make_tensor("values", TensorProto.INT64, [3], [10, 20, 30])],
+    )
+
+
 def _model(nodes: list, inputs: list, outputs: list, constants: list | None = None) -> onnx.ModelProto:
     graph = helper.make_graph(nodes, "test", inputs, outputs, constants or [])
     model = helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 17)])

@@ -132,6 +132,25 @@ def test_an_idle_stream_does_not_hold_the_end(slow_repository: pathlib.Path, tmp
         assert server.ended(20) == 0, server.log()
 
 
+def test_a_stream_is_told_that_the_server_goes(slow_repository: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """What was accepted is answered, what still comes is refused with Triton's text, and then the stream ends."""
+    server = Nereid(slow_repository, tmp_path / "log").wait_ready()
+    text = "GRPC server is shutting down and has stopped accepting new requests."
+    answers: queue.Queue[object] = queue.Queue()
+    tensor = grpcclient.InferInput("ROUNDS", [1], "INT64")
+    tensor.set_data_from_numpy(np.array([10 * ROUNDS]))
+    with grpcclient.InferenceServerClient(server.grpc) as client:
+        client.start_stream(lambda result, error: answers.put(error.message() if error else int(result.as_numpy("OUTPUT")[0])))
+        for _ in range(3):
+            client.async_stream_infer("slow", [tensor])
+        wait_until(lambda: counted(server, "nv_inference_pending_request_count") == 2, 30, "one request runs and two wait")
+        server.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: refuses(server.grpc_port), 10, "new connections are refused")
+        client.async_stream_infer("slow", [tensor])
+        assert [answers.get(timeout=60) for _ in range(5)] == [10 * ROUNDS] * 3 + [text, text]
+        assert server.ended() == 0, server.log()
+
+
 def test_two_servers_do_not_share_a_port(slow_repository: pathlib.Path, tmp_path: pathlib.Path) -> None:
     first = Nereid(slow_repository, tmp_path / "first").wait_ready()
     second = Nereid(slow_repository, tmp_path / "second", f"--http-port={first.http_port}")

@@ -10,23 +10,22 @@ use nereid_repository::ModelVersion;
 use super::decode::Outputs;
 use crate::classification::classify;
 
-/// Encodes the answer of `model` to the request `id`.
+/// Encodes the answer of `model`. The request's id is left to the caller.
 ///
 /// # Errors
 /// Classes are wanted of an output that has none.
 pub(super) fn encode(
     response: InferResponse,
-    id: String,
     model: &ModelVersion,
     wanted: &Outputs,
 ) -> Result<ModelInferResponse> {
     let mut message = ModelInferResponse {
         model_name: model.name.to_string(),
         model_version: model.version.to_string(),
-        id,
         parameters: response.parameters.into_iter().map(|(name, value)| (name, parameter(value))).collect(),
         outputs: Vec::with_capacity(response.outputs.len()),
         raw_output_contents: Vec::with_capacity(response.outputs.len()),
+        ..Default::default()
     };
     for output in response.outputs {
         let output = match wanted.classes(&output.name) {

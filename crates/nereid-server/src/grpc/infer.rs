@@ -1,13 +1,17 @@
-//! `ModelInfer`: look up, decode, infer, encode.
+//! One inference: look up, decode, infer, encode. `ModelInfer` is no more than that.
 
 use std::mem;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
-use nereid_core::Result;
+use nereid_core::{InferRequest, InferResponse, Result, Timestamp};
 use nereid_protocol::inference::{ModelInferRequest, ModelInferResponse};
+use nereid_repository::ModelVersion;
 
-use super::decode::{self, Forwarded};
+use super::decode::{self, Forwarded, Outputs};
 use super::encode;
-use crate::service::Service;
+use crate::service::{Pending, Service};
 use crate::trace::{Event, Trace};
 use crate::version;
 
@@ -23,25 +27,146 @@ pub(super) async fn infer(
     request: ModelInferRequest,
     forwarded: Forwarded,
 ) -> Result<ModelInferResponse> {
+    let mut decoded = decode(service, request, &forwarded)?;
+    if decoded.has_more_to_read() {
+        decoded = decoded.read().await?;
+    }
+    decoded.start(service)?.await
+}
+
+/// A request that is understood.
+pub(super) struct Decoded {
+    request: InferRequest,
+    model: Arc<ModelVersion>,
+    received: Option<Timestamp>,
+    named: Named,
+    outputs: Outputs,
+}
+
+/// A request that waits or runs, until its answer is a message. Dropping it cancels the request.
+pub(super) struct Started {
+    pending: Pending<Arc<ModelVersion>>,
+    /// Writes outputs to shared memory.
+    writing: Option<Writing>,
+    named: Named,
+    input_bytes: usize,
+    outputs: Outputs,
+    trace: Trace,
+}
+
+type Writing = Pin<Box<dyn Future<Output = Result<InferResponse>> + Send>>;
+
+/// What the client called the request and its model.
+struct Named {
+    id: String,
+    model_name: String,
+    /// Maybe empty.
+    model_version: String,
+}
+
+/// Decodes `request`, to which the `forwarded` metadata belong, for its model.
+///
+/// # Errors
+/// There is no such model, or the request makes no sense.
+pub(super) fn decode(
+    service: &Service,
+    mut request: ModelInferRequest,
+    forwarded: &Forwarded,
+) -> Result<Decoded> {
     let received = service.tracer().now();
-    let model = service.model(&request.model_name, version::parse(&request.model_version)?)?;
+    let model_name = mem::take(&mut request.model_name);
+    let model_version = mem::take(&mut request.model_version);
+    let model = service.model(&model_name, version::parse(&model_version)?)?;
     let (mut request, outputs) = decode::decode(request, &model.config, service.shared_memory())?;
     if let Some(forwarded) = forwarded {
-        request.parameters.extend((*forwarded).clone()?);
+        request.parameters.extend((**forwarded).clone()?);
     }
-    if let Some(windows) = &outputs.windows {
-        request = windows.read(request, &model.config).await?;
+    let named = Named { id: request.id.clone(), model_name, model_version };
+    Ok(Decoded { request, model, received, named, outputs })
+}
+
+impl Decoded {
+    /// Whether tensors are in shared memory, so that [`Self::read`] must come before [`Self::start`].
+    pub(super) fn has_more_to_read(&self) -> bool {
+        self.outputs.windows.is_some()
     }
-    let mut trace = service.tracer().sample(&model.name, received, &RECEIVED);
-    let id = request.id.clone();
-    let mut answer = service.infer(&model, request, &mut trace).await;
-    if let Some(windows) = &outputs.windows
-        && let Ok(response) = answer
-    {
-        answer = windows.write(response).await;
+
+    /// Reads the tensors that are in shared memory.
+    ///
+    /// # Errors
+    /// They are not there, or do not fit the model.
+    pub(super) async fn read(self) -> Result<Self> {
+        let Self { mut request, outputs, .. } = self;
+        if let Some(windows) = &outputs.windows {
+            request = windows.read(request, &self.model.config).await?;
+        }
+        Ok(Self { request, outputs, ..self })
     }
-    let message = answer.and_then(|response| encode::encode(response, id, &model, &outputs));
-    until_sent(message, trace)
+
+    /// Puts the request into the queue of its model, at once.
+    ///
+    /// # Errors
+    /// The request does not fit the model, or the queue refuses it.
+    pub(super) fn start(self, service: &Service) -> Result<Started> {
+        let Self { request, model, received, named, outputs } = self;
+        let mut trace = service.tracer().sample(&model.name, received, &RECEIVED);
+        let input_bytes = request.inputs.iter().map(|input| input.data.len()).sum();
+        match service.start(model, request, &mut trace) {
+            Ok(pending) => Ok(Started { pending, writing: None, named, input_bytes, outputs, trace }),
+            Err(error) => {
+                drop(until_sent(Err(error.clone()), trace));
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Started {
+    /// Size of the tensors that were sent.
+    pub(super) fn input_bytes(&self) -> usize {
+        self.input_bytes
+    }
+
+    /// A response without outputs that names the request, for a stream's error.
+    pub(super) fn named(&self) -> ModelInferResponse {
+        let Named { id, model_name, model_version } = &self.named;
+        ModelInferResponse {
+            id: id.clone(),
+            model_name: model_name.clone(),
+            model_version: model_version.clone(),
+            ..Default::default()
+        }
+    }
+
+    fn poll_answer(&mut self, context: &mut Context<'_>) -> Poll<Result<InferResponse>> {
+        if self.writing.is_none() {
+            let answer = ready!(Pin::new(&mut self.pending).poll(context));
+            self.trace.ended(&answer);
+            match (self.outputs.windows.clone(), answer) {
+                (Some(windows), Ok(response)) => {
+                    self.writing = Some(Box::pin(async move { windows.write(response).await }));
+                }
+                (_, answer) => return Poll::Ready(answer),
+            }
+        }
+        match &mut self.writing {
+            Some(writing) => writing.as_mut().poll(context),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl Future for Started {
+    type Output = Result<ModelInferResponse>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let answer = ready!(self.poll_answer(context));
+        let encoded =
+            answer.and_then(|response| encode::encode(response, self.pending.model(), &self.outputs));
+        let message =
+            encoded.map(|message| ModelInferResponse { id: mem::take(&mut self.named.id), ..message });
+        Poll::Ready(until_sent(message, mem::take(&mut self.trace)))
+    }
 }
 
 /// Ties `trace` to the last tensor of `message`: it is dropped when the message has been encoded for the connection.

@@ -1,8 +1,10 @@
 //! The gRPC frontend: one line per rpc. What an rpc does is in the file named for it.
 
+mod answering;
 mod category;
 mod compression;
 mod control;
+mod deadline;
 mod decode;
 mod encode;
 #[doc(hidden)]
@@ -27,6 +29,7 @@ use nereid_protocol::inference::*;
 use tonic::{Request, Response, Status, Streaming};
 
 use self::compression::Compression;
+use self::deadline::Deadlines;
 use crate::cli::CompressionLevel;
 use crate::header_forward::HeaderForward;
 use crate::restricted::Restrictions;
@@ -50,9 +53,8 @@ pub struct GrpcOptions {
     pub compression: CompressionLevel,
 }
 
-/// The services on the gRPC port: inference, health and reflection, with (de)compression around them. Streams take
-/// no new requests once
-/// `draining` has started.
+/// The services on the gRPC port: inference, health and reflection, with (de)compression and deadlines around them.
+/// Streams refuse new requests once `draining` has started.
 ///
 /// # Errors
 /// The compiled-in descriptors are broken.
@@ -79,7 +81,7 @@ pub fn router(
         .add_service(reflection)
         .add_service(reflection_alpha);
     let router = category::restrict(routes.routes().prepare().into_axum_router(), &restrictions);
-    Ok(Compression::new(router, compression, MAX_MESSAGE_BYTES))
+    Ok(Deadlines(Compression::new(router, compression, MAX_MESSAGE_BYTES)))
 }
 
 /// The rpcs of `inference.GRPCInferenceService`.

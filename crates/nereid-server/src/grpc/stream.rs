@@ -1,33 +1,49 @@
-//! `ModelStreamInfer`: requests run as they come, responses leave in the order of the requests.
+//! `ModelStreamInfer`: requests run as they come, answers leave in the order of the requests.
 //!
-//! An error travels in-band and the stream goes on, unless the client asks for gRPC statuses with the
-//! metadata `triton_grpc_error: true`; then the first error ends the stream.
+//! An error travels in-band and the stream goes on. If the client asks for gRPC statuses with the metadata
+//! `triton_grpc_error: true`, a request that fails after it was queued ends the stream; one that is refused
+//! does not, as in Triton (`ModelStreamInferHandler::Process` and `StreamInferResponseComplete`).
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
-use futures_util::{Stream, StreamExt, future};
+use futures_util::stream::FuturesOrdered;
+use futures_util::{FutureExt, Stream, StreamExt};
 use nereid_core::{Error, Parameter};
 use nereid_protocol::inference::{ModelInferRequest, ModelInferResponse, ModelStreamInferResponse};
 use tonic::{Request, Status, Streaming};
 
+use super::answering::{Answer, Answering};
 use super::decode::Forwarded;
+use super::infer::Decoded;
 use super::{encode, infer};
 use crate::serve::Draining;
 use crate::service::Service;
 use crate::status;
 
-/// Requests of one stream that may run at once; more wait in the connection.
+/// Requests of one stream that may be in flight; more wait in the connection.
 const IN_FLIGHT: usize = 1024;
+/// A stream starts no further request while it holds this much: the tensors of the requests in flight, and of
+/// their answers as if each were as large as the largest so far. One request may always be in flight.
+const HELD_BYTES: usize = 64 << 20;
 const GRPC_ERROR: &str = "triton_grpc_error";
 const FINAL_RESPONSE: &str = "triton_final_response";
+const DRAINING: &str = "GRPC server is shutting down and has stopped accepting new requests.";
 
 /// Responses of one stream.
 pub(super) type Responses = Pin<Box<dyn Stream<Item = Result<ModelStreamInferResponse, Status>> + Send>>;
 
-/// Serves one stream. Dropping the responses cancels what runs.
+/// Ends when the server drains.
+type DrainingStarted = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// The id of a request, and the request once it is complete.
+type Reading = Pin<Box<dyn Future<Output = (String, nereid_core::Result<Decoded>)> + Send>>;
+
+/// Serves one stream. Dropping the responses cancels what waits or runs.
 ///
-/// A stream without requests in flight ends when the server drains; others deliver what is outstanding first.
+/// When the server drains, what is in flight is answered, what still comes is refused in-band, and the stream
+/// ends as soon as nothing is left: with a status, so that the client does not go on sending.
 pub(super) fn serve(
     service: Arc<Service>,
     request: Request<Streaming<ModelInferRequest>>,
@@ -35,53 +51,159 @@ pub(super) fn serve(
     mut draining: Draining,
 ) -> Responses {
     let grpc_errors = request.metadata().get(GRPC_ERROR).is_some_and(|value| value == "true");
-    let requests = request.into_inner().take_until(async move { draining.started().await });
-    let responses =
-        requests.map(move |request| respond(service.clone(), request, forwarded.clone())).buffered(IN_FLIGHT);
-    if grpc_errors { Box::pin(end_at_error(responses)) } else { Box::pin(responses.map(in_band)) }
+    let draining = Box::pin(async move { draining.started().await });
+    Box::pin(Session { forwarded, grpc_errors, ..Session::new(service, request.into_inner(), draining) })
 }
 
-/// A response, or the id of the request that failed and why; outside, a broken stream.
-type Outcome = Result<Result<ModelInferResponse, (String, Error)>, Status>;
-
-async fn respond(
+/// One stream: the client's requests in, answers out.
+struct Session<R> {
     service: Arc<Service>,
-    request: Result<ModelInferRequest, Status>,
+    /// `None` once the client is done sending, or is no longer listened to.
+    requests: Option<R>,
+    /// The next request, while its tensors are read from shared memory; later ones wait for it.
+    reading: Option<Reading>,
+    in_flight: FuturesOrdered<Answering>,
+    /// Size of the tensors of the requests in flight.
+    held_bytes: usize,
+    /// Size of the largest answer so far.
+    largest_answer: usize,
+    /// Metadata of the stream, which belong to each of its requests.
     forwarded: Forwarded,
-) -> Outcome {
-    let request = request?;
-    let id = request.id.clone();
-    let mut response = match infer::infer(&service, request, forwarded).await {
-        Ok(response) => response,
-        Err(error) => return Ok(Err((id, error))),
-    };
+    grpc_errors: bool,
+    /// Ends when the server drains; `None` from then on.
+    draining: Option<DrainingStarted>,
+}
+
+impl<R> Session<R>
+where
+    R: Stream<Item = Result<ModelInferRequest, Status>> + Unpin,
+{
+    fn new(service: Arc<Service>, requests: R, draining: DrainingStarted) -> Self {
+        Self {
+            service,
+            requests: Some(requests),
+            reading: None,
+            in_flight: FuturesOrdered::new(),
+            held_bytes: 0,
+            largest_answer: 0,
+            forwarded: None,
+            grpc_errors: false,
+            draining: Some(draining),
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        let count = self.in_flight.len();
+        let answers = count.saturating_mul(self.largest_answer);
+        count == 0 || (count < IN_FLIGHT && self.held_bytes.saturating_add(answers) < HELD_BYTES)
+    }
+
+    /// Starts the requests that are there, in their order, as far as there is room.
+    fn read(&mut self, context: &mut Context<'_>) {
+        if let Some(draining) = &mut self.draining
+            && draining.poll_unpin(context).is_ready()
+        {
+            self.draining = None;
+        }
+        while self.has_room() {
+            let answering = match self.poll_request(context) {
+                Poll::Ready(Some(answering)) => answering,
+                Poll::Ready(None) | Poll::Pending => return,
+            };
+            self.held_bytes += answering.held_bytes();
+            self.in_flight.push_back(answering);
+        }
+    }
+
+    /// The next request, started or known to fail.
+    fn poll_request(&mut self, context: &mut Context<'_>) -> Poll<Option<Answering>> {
+        if let Some(reading) = &mut self.reading {
+            let (id, decoded) = ready!(reading.poll_unpin(context));
+            self.reading = None;
+            return Poll::Ready(Some(Answering::start(&self.service, id, decoded)));
+        }
+        let Some(requests) = &mut self.requests else { return Poll::Ready(None) };
+        let request = match ready!(requests.poll_next_unpin(context)) {
+            Some(Ok(request)) => request,
+            broken_or_over => {
+                self.requests = None;
+                return Poll::Ready(broken_or_over.and_then(Result::err).map(Answering::broken));
+            }
+        };
+        let id = request.id.clone();
+        if self.draining.is_none() {
+            return Poll::Ready(Some(Answering::refuse(id, Error::unavailable(DRAINING))));
+        }
+        match infer::decode(&self.service, request, &self.forwarded) {
+            Ok(decoded) if decoded.has_more_to_read() => {
+                self.reading = Some(Box::pin(async move { (id, decoded.read().await) }));
+                self.poll_request(context)
+            }
+            decoded => Poll::Ready(Some(Answering::start(&self.service, id, decoded))),
+        }
+    }
+
+    /// The message for an answer.
+    fn write(&mut self, answer: Answer) -> Result<ModelStreamInferResponse, Status> {
+        match answer {
+            Answer::Done { mut response, held_bytes } => {
+                self.held_bytes -= held_bytes;
+                let bytes = response.raw_output_contents.iter().map(|contents| contents.len()).sum();
+                self.largest_answer = self.largest_answer.max(bytes);
+                set_final(&mut response);
+                Ok(ModelStreamInferResponse { infer_response: Some(response), ..Default::default() })
+            }
+            Answer::Failed { error, .. } if self.grpc_errors => Err(self.end(status::grpc(&error))),
+            Answer::Failed { mut response, error, held_bytes } => {
+                self.held_bytes -= held_bytes;
+                set_final(&mut response);
+                Ok(in_band(response, &error))
+            }
+            Answer::Refused { id, error } => {
+                Ok(in_band(ModelInferResponse { id, ..Default::default() }, &error))
+            }
+            Answer::Broken(status) => Err(self.end(status)),
+        }
+    }
+
+    /// Listens no longer, and cancels what is in flight.
+    fn end(&mut self, status: Status) -> Status {
+        (self.requests, self.reading) = (None, None);
+        self.in_flight = FuturesOrdered::new();
+        status
+    }
+}
+
+impl<R> Stream for Session<R>
+where
+    R: Stream<Item = Result<ModelInferRequest, Status>> + Unpin,
+{
+    type Item = Result<ModelStreamInferResponse, Status>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        this.read(context);
+        match this.in_flight.poll_next_unpin(context) {
+            Poll::Ready(Some(answer)) => Poll::Ready(Some(this.write(answer))),
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(None) if this.reading.is_some() => Poll::Pending,
+            Poll::Ready(None) if this.requests.is_none() => Poll::Ready(None),
+            Poll::Ready(None) if this.draining.is_none() => {
+                Poll::Ready(Some(Err(this.end(Status::unavailable(DRAINING)))))
+            }
+            Poll::Ready(None) => Poll::Pending,
+        }
+    }
+}
+
+fn set_final(response: &mut ModelInferResponse) {
     response.parameters.insert(FINAL_RESPONSE.to_owned(), encode::parameter(Parameter::Bool(true)));
-    Ok(Ok(response))
 }
 
-fn in_band(outcome: Outcome) -> Result<ModelStreamInferResponse, Status> {
-    Ok(match outcome? {
-        Ok(response) => ModelStreamInferResponse { infer_response: Some(response), ..Default::default() },
-        Err((id, error)) => ModelStreamInferResponse {
-            error_message: error.message().to_owned(),
-            infer_response: Some(ModelInferResponse { id, ..Default::default() }),
-        },
-    })
+fn in_band(response: ModelInferResponse, error: &Error) -> ModelStreamInferResponse {
+    ModelStreamInferResponse { error_message: error.message().to_owned(), infer_response: Some(response) }
 }
 
-fn end_at_error(
-    responses: impl Stream<Item = Outcome> + Send,
-) -> impl Stream<Item = Result<ModelStreamInferResponse, Status>> + Send {
-    let statuses = responses.map(|outcome| match outcome {
-        Ok(Err((_, error))) => Err(status::grpc(&error)),
-        outcome => in_band(outcome),
-    });
-    let ended = |ended: &mut bool, item: Result<_, Status>| {
-        let item = (!*ended).then(|| {
-            *ended = item.is_err();
-            item
-        });
-        future::ready(item)
-    };
-    statuses.scan(false, ended)
-}
+#[cfg(test)]
+#[path = "stream_tests.rs"]
+mod tests;
