@@ -18,6 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::age;
 use super::linger::Lingering;
+use super::watched::Watched;
 use super::{Draining, HttpService, Tls};
 
 /// How long an idle HTTP/1.1 connection may still bring a request after draining has begun: a client
@@ -101,7 +102,8 @@ pub(super) async fn serve(
 ) {
     let stream = stream.set_nodelay(true).and_then(|()| tokio::net::TcpStream::from_std(stream));
     let stream = match stream {
-        Ok(stream) => stream,
+        // Over HTTP/2 h2 reads all the time.
+        Ok(stream) => Watched::new(stream, options.protocol == Protocol::Http1),
         Err(e) => return tracing::debug!("failed to take over a connection: {e}"),
     };
     let Some(tls) = &options.tls else { return speak(stream, service, &options, draining).await };

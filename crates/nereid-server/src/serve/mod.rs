@@ -7,6 +7,7 @@ mod linger;
 mod listener;
 mod shards;
 mod tls;
+mod watched;
 
 pub use connection::{Lifetime, Ping, Protocol, ServeOptions};
 pub use drain::{Drain, Draining};

@@ -11,7 +11,7 @@ use std::{fs, io};
 
 use arc_swap::ArcSwap;
 use nereid_core::Timestamp;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
 use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
@@ -88,7 +88,10 @@ impl Tls {
     ///
     /// # Errors
     /// The client does not speak TLS, has no certificate that is accepted, or takes too long.
-    pub(super) async fn accept(self: &Arc<Self>, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+    pub(super) async fn accept<S>(self: &Arc<Self>, stream: S) -> io::Result<TlsStream<S>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
         if self.is_due() {
             let tls = self.clone();
             // A panic leaves the configuration as it is, and is logged by its hook.
