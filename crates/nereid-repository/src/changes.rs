@@ -2,28 +2,31 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Models by name; `None` for one that serves nobody, or whose folder could not be looked at.
-pub(crate) type Snapshot<T> = BTreeMap<String, Option<T>>;
+/// Models; `None` for one that serves nobody, or whose folder could not be looked at.
+pub(crate) type Snapshot<M, T> = BTreeMap<M, Option<T>>;
 
 /// What there is to do.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Changes {
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Changes<M> {
     /// New, changed, or failed the last time, when the reason may have been that a file was half copied.
-    pub(crate) load: BTreeSet<String>,
+    pub(crate) load: BTreeSet<M>,
     /// Gone.
-    pub(crate) unload: BTreeSet<String>,
+    pub(crate) unload: BTreeSet<M>,
 }
 
 /// Compares what was loaded with what is there now. What cannot be looked at at the moment goes on serving.
-pub(crate) fn changes<T: PartialEq>(loaded: &Snapshot<T>, found: &Snapshot<T>) -> Changes {
-    let changed = |(name, now): &(&String, &Option<T>)| match (loaded.get(*name), now) {
+pub(crate) fn changes<M: Ord + Clone, T: PartialEq>(
+    loaded: &Snapshot<M, T>,
+    found: &Snapshot<M, T>,
+) -> Changes<M> {
+    let changed = |(model, now): &(&M, &Option<T>)| match (loaded.get(*model), now) {
         (None | Some(None), _) => true,
         (Some(Some(before)), Some(now)) => before != now,
         (Some(Some(_)), None) => false,
     };
     Changes {
-        load: found.iter().filter(changed).map(|(name, _)| name.clone()).collect(),
-        unload: loaded.keys().filter(|name| !found.contains_key(*name)).cloned().collect(),
+        load: found.iter().filter(changed).map(|(model, _)| model.clone()).collect(),
+        unload: loaded.keys().filter(|model| !found.contains_key(*model)).cloned().collect(),
     }
 }
 
@@ -34,7 +37,7 @@ mod tests {
     #[track_caller]
     fn check(loaded: &[(&str, Option<u32>)], found: &[(&str, Option<u32>)], load: &[&str], unload: &[&str]) {
         let snapshot = |models: &[(&str, Option<u32>)]| {
-            models.iter().map(|(name, of)| ((*name).to_owned(), *of)).collect()
+            models.iter().map(|(name, of)| ((*name).to_owned(), *of)).collect::<Snapshot<String, u32>>()
         };
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         let expected = Changes { load: names(load), unload: names(unload) };

@@ -12,6 +12,8 @@ use std::sync::Arc;
 use nereid_core::{Error, Result};
 use tempfile::TempDir;
 
+use crate::ModelId;
+
 /// Most bytes that a config or label file may have.
 pub(crate) const MAX_TEXT_BYTES: u64 = 16 << 20;
 
@@ -19,6 +21,8 @@ pub(crate) const MAX_TEXT_BYTES: u64 = 16 << 20;
 #[derive(Debug, Clone)]
 pub(crate) struct Root {
     path: PathBuf,
+    /// Of its models.
+    pub(crate) namespace: Arc<str>,
 }
 
 /// A model's folder, known to lie inside its repository.
@@ -32,18 +36,19 @@ pub(crate) struct ModelDir {
 }
 
 impl Root {
-    /// Opens a repository folder.
+    /// Opens a repository folder, which with `namespacing` is a namespace of its own.
     ///
     /// # Errors
     /// It does not exist or is not a directory (`ModelRepositoryManager::Create`).
-    pub(crate) fn open(path: &Path) -> Result<Self> {
+    pub(crate) fn open(path: &Path, namespacing: bool) -> Result<Self> {
         if !canonical(path)?.is_dir() {
             return Err(Error::invalid_arg(format!(
                 "repository path is not a valid directory: '{}'",
                 path.display()
             )));
         }
-        Ok(Self { path: path.to_owned() })
+        let namespace = if namespacing { path.to_string_lossy() } else { "".into() };
+        Ok(Self { path: path.to_owned(), namespace: namespace.into() })
     }
 
     /// Names of the model folders, sorted. Hidden entries, files and links that lead out are left out.
@@ -112,12 +117,25 @@ impl ModelDir {
     }
 }
 
-/// In which repositories each model name is found.
-pub(crate) fn scan(roots: &[Root]) -> Result<BTreeMap<String, usize>> {
+/// The models that go by `name`: one for each namespace with a folder of that name. Without any, the name alone, which
+/// [`crate::Repository`] will then say is not there.
+pub(crate) fn named(roots: &[Root], name: &str) -> BTreeSet<ModelId> {
+    let there = roots.iter().filter(|root| !matches!(root.model(name), Ok(None)));
+    let mut found: BTreeSet<_> =
+        there.map(|root| ModelId { namespace: root.namespace.clone(), name: name.into() }).collect();
+    if found.is_empty() {
+        found.insert(ModelId::bare(name));
+    }
+    found
+}
+
+/// In how many repositories each model is found.
+pub(crate) fn scan(roots: &[Root]) -> Result<BTreeMap<ModelId, usize>> {
     let mut found = BTreeMap::new();
     for root in roots {
         for name in root.models()? {
-            *found.entry(name).or_insert(0) += 1;
+            let model = ModelId { namespace: root.namespace.clone(), name: name.into() };
+            *found.entry(model).or_insert(0) += 1;
         }
     }
     Ok(found)

@@ -2,7 +2,7 @@
 //! which the server looks up by name.
 //!
 //! Knows the file system, the model config message and backends; knows neither HTTP nor gRPC. Lookups take no
-//! lock. Ensembles and namespaces are not here yet.
+//! lock. Ensembles are not here yet.
 
 mod adapt;
 mod changes;
@@ -10,6 +10,7 @@ mod config;
 mod data_files;
 mod disk;
 mod fingerprint;
+mod identity;
 mod index;
 mod labels;
 mod lifecycle;
@@ -28,6 +29,7 @@ mod version;
 mod versions;
 mod watch;
 
+pub use identity::ModelId;
 pub use index::IndexEntry;
 pub use labels::Labels;
 pub use options::{ControlMode, Options};

@@ -1,5 +1,6 @@
 //! Loading and unloading on request, and the end. What a load does is in `update`.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,12 +8,12 @@ use nereid_core::{Error, Result};
 
 use crate::repository::Repository;
 use crate::update::{Failure, Wanted};
-use crate::{ControlMode, LoadParameters, poll};
+use crate::{ControlMode, LoadParameters, ModelId, disk, poll};
 
 impl Repository {
     /// Loads a model, or loads it again; blocks until it serves. Does nothing if it serves already, comes without
     /// parameters, and nothing in its folder has changed since it was loaded: a config that was given then stays
-    /// in force.
+    /// in force. With namespacing, this goes for the model of that name in every repository.
     ///
     /// # Errors
     /// Unavailable outside of explicit mode and after [`Self::shutdown`]; InvalidArg for a bad name or a failed
@@ -23,19 +24,35 @@ impl Repository {
         poll::check_name(name)?;
         let _turn = self.turns.take(&[name]);
         self.table.check_open()?;
-        match self.load_all(&[Wanted { name, parameters }]).pop() {
-            None | Some((_, Ok(()))) => Ok(()),
-            Some((_, Err(Failure::Poll(_)))) => {
-                Err(Error::internal(format!("failed to load '{name}', failed to poll from model repository")))
-            }
-            Some((_, Err(Failure::Load(e)))) => {
-                Err(Error::invalid_arg(format!("load failed for model '{name}': {}\n", e.message())))
+        let models = match parameters.files.is_empty() {
+            true => disk::named(&self.roots, name),
+            false => [ModelId::bare(name)].into(), // what comes along belongs to no repository
+        };
+        let wanted: Vec<_> = models.iter().map(|model| Wanted { model, parameters }).collect();
+        let (mut polled, mut failures) = (true, String::new());
+        for (model, end) in self.load_all(&wanted) {
+            match end {
+                Ok(()) => {}
+                Err(Failure::Poll(_)) => polled = false,
+                Err(Failure::Load(e)) => {
+                    writeln!(failures, "load failed for model '{model}': {}", e.message())
+                        .expect("a String takes all")
+                }
             }
         }
+        if !failures.is_empty() {
+            return Err(Error::invalid_arg(failures));
+        }
+        if !polled {
+            let text = format!("failed to load '{name}', failed to poll from model repository");
+            return Err(Error::internal(text));
+        }
+        Ok(())
     }
 
-    /// Takes a model out of service, and with `dependents` those that were loaded for its sake. Returns before
-    /// its requests in flight are finished. Unloading a model that is not there succeeds.
+    /// Takes a model out of service, or with namespacing all of that name, and with `dependents` those that were
+    /// loaded for its sake. Returns before its requests in flight are finished. Unloading a model that is not there
+    /// succeeds.
     ///
     /// # Errors
     /// Unavailable outside of explicit mode and after [`Self::shutdown`].
@@ -55,22 +72,24 @@ impl Repository {
         self.table.close();
         self.stop_polling.stop();
         let names: Vec<Arc<str>> = self.table.models().keys().cloned().collect();
-        let names: Vec<&str> = names.iter().map(|name| &**name).collect();
         // Not in turn: a load that hangs must not keep the server from ending.
         for model in self.loaded() {
             model.scheduler().stop();
         }
-        for name in names {
+        for name in &names {
             self.retire(name);
         }
         self.table.wait_until_empty(timeout)
     }
 
     pub(crate) fn retire(&self, name: &str) {
-        let known = self.table.models().get_key_value(name).map(|(name, _)| name.clone());
-        self.sources.lock().remove(name);
-        if let Some(name) = known {
-            self.table.update(&name, |entry| entry.unload());
+        let known: Vec<ModelId> = match self.table.models().get(name) {
+            Some(namesakes) => namesakes.all().iter().map(|namesake| namesake.id(name)).collect(),
+            None => return,
+        };
+        for model in &known {
+            self.sources.lock().remove(model);
+            self.table.update(model, |entry| entry.unload());
         }
     }
 

@@ -60,18 +60,18 @@ impl Loader {
 
     /// Loads `version`, with further attempts as configured.
     pub(crate) fn load(&self, model: &Polled, version: u64) -> Result<Arc<ModelVersion>> {
-        tracing::info!("loading: {}:{version}", model.name);
+        tracing::info!("loading: {}:{version}", model.id);
         let started = Timestamp::now();
         let mut attempts = 0;
         loop {
             match caught(|| self.attempt(model, version, started)) {
                 Err(e) if attempts == self.retries => {
-                    tracing::error!("failed to load '{}' version {version}: {}", model.name, e.with_code());
+                    tracing::error!("failed to load '{}' version {version}: {}", model.id, e.with_code());
                     return Err(e);
                 }
                 Err(e) => tracing::warn!(
                     "failed to load '{}' version {version}, trying again: {}",
-                    model.name,
+                    model.id,
                     e.with_code()
                 ),
                 Ok(loaded) => return Ok(loaded),
@@ -103,14 +103,14 @@ impl Loader {
         let loaded = backend.load(&request)?;
         tensors::unique_names(&wire_config)?;
         // Not before the backend has agreed to the outputs: a config may list any number of them.
-        let labels = Labels::read(&model.dir, &model.name, &wire_config.output)?;
-        let series = metrics::series(&model.name, version, &wire_config);
+        let labels = Labels::read(&model.dir, &model.id.name, &wire_config.output)?;
+        let series = metrics::series(&model.id, version, &wire_config);
         let statistics = self.reporters.version(series, metrics::first_response_ms(&wire_config));
         let loaded = Arc::new(Mutex::new(loaded));
         let running = self.start(model, version, &config, loaded, statistics)?;
         let load_duration = Timestamp::now().since(started);
-        let name = model.name.clone();
-        let description = Description { name, version, config, wire_config, labels, load_duration };
+        let id = model.id.clone();
+        let description = Description { id, version, config, wire_config, labels, load_duration };
         Ok(Arc::new(ModelVersion::new(description, Arc::new(running), self.reaper.clone())))
     }
 
@@ -147,7 +147,7 @@ impl Loader {
             delay_until_queued: self.delay_until_queued,
         };
         let scheduler = Scheduler::start_with(options, statistics)?;
-        let departure = self.table.arrived(&model.name, version);
+        let departure = self.table.arrived(&model.id, version);
         let dir = model.dir.clone();
         Ok(Running { scheduler, passive: Mutex::new(passive), model: loaded, dir, departure })
     }
@@ -161,7 +161,7 @@ fn model_file(model: &Polled, version: u64) -> Result<PathBuf> {
         return Err(Error::invalid_arg(format!(
             "default_model_filename '{}' of model '{}' is outside the version directory",
             name.display(),
-            model.name
+            model.id.name
         )));
     }
     model.dir.confine(&file)?;

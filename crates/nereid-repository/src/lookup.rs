@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use nereid_core::{Error, Result};
 
+use crate::identity::{Namesake, Namesakes};
 use crate::repository::Repository;
+use crate::states::ModelEntry;
+use crate::table::Models;
 use crate::{ModelVersion, State};
 
 impl Repository {
@@ -13,32 +16,33 @@ impl Repository {
     ///
     /// # Errors
     /// `Request for unknown model: …`, NotFound for a model or version that is not there or that has nothing
-    /// ready, Unavailable for a version that is there and not ready.
+    /// ready, Unavailable for a version that is there and not ready. With namespacing, InvalidArg for a model that is
+    /// not there and for a name that several models have, and NotFound with another text for one that was unloaded.
     pub fn find(&self, name: &str, version: Option<u64>) -> Result<Arc<ModelVersion>> {
         let models = self.table.models();
-        let Some(entry) = models.get(name) else {
-            return Err(Error::not_found(format!("Request for unknown model: '{name}' is not found")));
+        ready(self.known(&models, name)?, name, version)
+    }
+
+    /// Like [`Self::find`], for a model that is named by another one in `namespace`: that namespace's own model if it
+    /// has one, else the only one of the name (`DependencyGraph::FindNode`).
+    ///
+    /// # Errors
+    /// Those of [`Self::find`].
+    pub fn find_in(&self, namespace: &str, name: &str, version: Option<u64>) -> Result<Arc<ModelVersion>> {
+        let models = self.table.models();
+        let own = models.get(name).and_then(|namesakes| namesakes.get(namespace));
+        let found = match own.filter(|own| !own.entry.retired) {
+            Some(own) => own,
+            None => self.known(&models, name)?,
         };
-        let Some(version) = version else {
-            return entry.latest().cloned().ok_or_else(|| {
-                Error::not_found(format!("Request for unknown model: '{name}' has no available versions"))
-            });
-        };
-        let slot = entry.versions.get(&version).ok_or_else(|| {
-            Error::not_found(format!("Request for unknown model: '{name}' version {version} is not found"))
-        })?;
-        slot.model.clone().ok_or_else(|| {
-            Error::unavailable(format!(
-                "Request for unknown model: '{name}' version {version} is not at ready state"
-            ))
-        })
+        ready(found, name, version)
     }
 
     /// Whether the models allow the server to call itself ready: always, unless readiness is strict and a
     /// model that was tried has no version or one in trouble. Models whose config is broken do not count
     /// (`InferenceServer::IsReady`).
     pub fn is_ready(&self) -> bool {
-        !self.options.strict_readiness || self.table.models().values().all(|entry| entry.is_settled())
+        !self.options.strict_readiness || entries(&self.table.models()).all(ModelEntry::is_settled)
     }
 
     /// Whether `version` of a model is ready, or without one, any.
@@ -49,38 +53,41 @@ impl Repository {
         self.find(name, version).map(|_| true)
     }
 
-    /// The versions of a model that are ready, ascending; empty for an unknown model.
+    /// The versions of a model that are ready, ascending; empty for a name that is not one known model's.
     pub fn ready_versions(&self, name: &str) -> Vec<u64> {
         let models = self.table.models();
-        models.get(name).map(|entry| entry.ready().map(|model| model.version).collect()).unwrap_or_default()
+        let known = self.known(&models, name);
+        known.map(|known| known.entry.ready().map(|model| model.version).collect()).unwrap_or_default()
     }
 
     /// State and reason of every version of a model that was ever loaded or tried, ascending.
     pub fn version_states(&self, name: &str) -> Vec<(u64, State, String)> {
         let models = self.table.models();
-        let versions = models.get(name).into_iter().flat_map(|entry| &entry.versions);
+        let known = self.known(&models, name).into_iter();
+        let versions = known.flat_map(|known| &known.entry.versions);
         versions.map(|(version, slot)| (*version, slot.state, slot.reason.clone())).collect()
     }
 
-    /// Every version that is ready, by name and version.
+    /// Every version that is ready, by namespace, name and version.
     pub fn loaded(&self) -> Vec<Arc<ModelVersion>> {
         let models = self.table.models();
-        let mut loaded: Vec<_> = models.values().flat_map(|entry| entry.ready().cloned()).collect();
-        loaded.sort_unstable_by(|a, b| (&a.name, a.version).cmp(&(&b.name, b.version)));
+        let mut loaded: Vec<_> = entries(&models).flat_map(|entry| entry.ready().cloned()).collect();
+        loaded.sort_unstable_by(|a, b| (&a.id, a.version).cmp(&(&b.id, b.version)));
         loaded
     }
 
     /// The versions whose statistics are asked for; an empty `name` means every model.
     ///
     /// # Errors
-    /// InvalidArg, because that is what Triton answers here: the model or the version is not ready.
+    /// InvalidArg, because that is what Triton answers here: the model or the version is not ready, or several models
+    /// have this name.
     pub fn statistics_targets(&self, name: &str, version: Option<u64>) -> Result<Vec<Arc<ModelVersion>>> {
         if name.is_empty() {
             return Ok(self.loaded());
         }
         let models = self.table.models();
-        let ready: Vec<_> =
-            models.get(name).map(|entry| entry.ready().cloned().collect()).unwrap_or_default();
+        let known = self.known(&models, name);
+        let ready: Vec<_> = known.map(|known| known.entry.ready().cloned().collect()).unwrap_or_default();
         if ready.is_empty() {
             return Err(Error::invalid_arg(format!("requested model '{name}' is not available")));
         }
@@ -89,4 +96,34 @@ impl Repository {
             Error::invalid_arg(format!("requested model version is not available for model '{name}'"))
         })
     }
+
+    /// The model that `name` alone stands for.
+    fn known<'a>(&self, models: &'a Models, name: &str) -> Result<&'a Namesake> {
+        let namespacing = self.options.model_namespacing;
+        let Some(namesakes) = models.get(name) else {
+            let text = format!("Request for unknown model: '{name}' is not found");
+            return Err(if namespacing { Error::invalid_arg(text) } else { Error::not_found(text) });
+        };
+        match namesakes.all() {
+            [only] if !namespacing => Ok(only),
+            _ => namesakes.only(name),
+        }
+    }
+}
+
+/// `version` of `known`, or without one the highest that is ready. `name` is what it shares with its namesakes.
+fn ready(known: &Namesake, name: &str, version: Option<u64>) -> Result<Arc<ModelVersion>> {
+    let refused = |what: &str| format!("Request for unknown model: '{}' {what}", known.id(name));
+    let Some(version) = version else {
+        let latest = known.entry.latest().cloned();
+        return latest.ok_or_else(|| Error::not_found(refused("has no available versions")));
+    };
+    let slot = known.entry.versions.get(&version);
+    let slot = slot.ok_or_else(|| Error::not_found(refused(&format!("version {version} is not found"))))?;
+    let model = slot.model.clone();
+    model.ok_or_else(|| Error::unavailable(refused(&format!("version {version} is not at ready state"))))
+}
+
+fn entries(models: &Models) -> impl Iterator<Item = &ModelEntry> {
+    models.values().flat_map(Namesakes::all).map(|namesake| &*namesake.entry)
 }

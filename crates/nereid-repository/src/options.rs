@@ -41,7 +41,7 @@ pub struct Options {
     pub gpu_count: usize,
     /// Least CUDA compute capability of those GPUs, for messages.
     pub min_compute_capability: f64,
-    /// `--model-namespacing`; accepted, not in effect yet.
+    /// A model is told apart by the repository that it is from as well as by its name (`--model-namespacing`).
     pub model_namespacing: bool,
     /// Where the metrics of loaded models are kept.
     pub reporters: Arc<Reporters>,

@@ -4,7 +4,6 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use nereid_core::{Error, Result};
 use nereid_protocol::config_text;
@@ -13,12 +12,12 @@ use nereid_protocol::inference::ModelConfig;
 use crate::config::backend_name::{self, VersionFiles};
 use crate::config::{normalize, tensors, unsupported, validate};
 use crate::disk::{self, ModelDir};
-use crate::{Options, versions};
+use crate::{ModelId, Options, versions};
 
 /// A model as found on disk, not loaded.
 #[derive(Debug)]
 pub(crate) struct Polled {
-    pub(crate) name: Arc<str>,
+    pub(crate) id: ModelId,
     pub(crate) dir: ModelDir,
     /// Normalised; inputs and outputs may be missing still.
     pub(crate) config: ModelConfig,
@@ -43,17 +42,18 @@ pub(crate) fn check_name(name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Checks the config of the model `name` in `dir`: the `given` one, or else the one on disk.
+/// Checks the config of `model` in `dir`: the `given` one, or else the one on disk.
 ///
 /// # Errors
 /// With Triton's texts: unreadable or malformed config, no backend to be guessed, a config that contradicts
 /// itself, a name that is not the folder's.
 pub(crate) fn poll(
-    name: &str,
+    model: &ModelId,
     dir: ModelDir,
     given: Option<ModelConfig>,
     options: &Options,
 ) -> Result<Polled> {
+    let name = &*model.name;
     let mut config = given.map_or_else(|| read_config(&dir, options), Ok)?;
     let files = version_files(&dir)?;
     backend_name::guess(&mut config, name, files.as_ref())?;
@@ -70,7 +70,7 @@ pub(crate) fn poll(
         )));
     }
     let config_entry = config_entry(&dir, &options.config_name);
-    Ok(Polled { name: name.into(), dir, config, config_entry })
+    Ok(Polled { id: model.clone(), dir, config, config_entry })
 }
 
 fn read_config(dir: &ModelDir, options: &Options) -> Result<ModelConfig> {

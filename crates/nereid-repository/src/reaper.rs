@@ -45,7 +45,7 @@ impl Reaper {
 }
 
 fn own_thread(running: Running) -> io::Result<()> {
-    let name = format!("unload {}", running.departure.name);
+    let name = format!("unload {}", running.departure.model.name);
     thread::Builder::new().name(name).spawn(move || drop(running)).map(drop)
 }
 

@@ -16,7 +16,7 @@ use crate::disk::ModelDir;
 use crate::states::Outcome;
 use crate::table::Table;
 use crate::version::Description;
-use crate::{Labels, ModelVersion};
+use crate::{Labels, ModelId, ModelVersion};
 
 /// Long enough for anything that ends at all.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -33,16 +33,16 @@ fn version(table: &Arc<Table>, version: u64, reaper: &Reaper) -> Arc<ModelVersio
     let config: Arc<ModelConfig> = Arc::new(identity_config(8));
     let instances: Vec<Box<dyn Instance>> = vec![Box::new(TestInstance::identity())];
     let options = SchedulerOptions { config: config.clone(), instances, delay_until_queued: 0 };
-    let name: Arc<str> = "m".into();
+    let id = ModelId::bare("m");
     let running = Running {
         scheduler: Scheduler::start(options).unwrap(),
         passive: Mutex::default(),
         model: Arc::new(Mutex::new(Box::new(Identity))),
         dir: ModelDir::temporary(tempfile::tempdir().unwrap()).unwrap(),
-        departure: table.arrived(&name, version),
+        departure: table.arrived(&id, version),
     };
     let description = Description {
-        name,
+        id,
         version,
         config,
         wire_config: inference::ModelConfig::default(),
@@ -55,21 +55,26 @@ fn version(table: &Arc<Table>, version: u64, reaper: &Reaper) -> Arc<ModelVersio
 /// Serves version 1, unloads it, and rejects version 2 because version 3 failed; whatever frees them.
 fn check(reaper: &Reaper) {
     let table = Arc::<Table>::default();
-    let name: Arc<str> = "m".into();
+    let id = ModelId::bare("m");
     let (first, second) = (version(&table, 1, reaper), version(&table, 2, reaper));
     let changes = {
         let table = table.clone();
         thread::spawn(move || {
             let outcome = |version, result| Outcome { version, in_place: false, result };
-            table.finish_load(&name, vec![outcome(1, Ok(first))]).unwrap();
-            table.update(&name, |entry| entry.unload());
+            table.finish_load(&id, vec![outcome(1, Ok(first))]).unwrap();
+            table.update(&id, |entry| entry.unload());
             let outcomes = vec![outcome(2, Ok(second)), outcome(3, Err(Error::internal("x")))];
-            table.finish_load(&name, outcomes).unwrap_err();
+            table.finish_load(&id, outcomes).unwrap_err();
         })
     };
     assert_eq!(table.wait_until_empty(PATIENCE), 0, "the table waits for itself");
     changes.join().unwrap();
-    let states: Vec<_> = table.models()["m"].versions.values().map(|slot| slot.reason.clone()).collect();
+    let states: Vec<_> = crate::table::entry(&table.models(), &ModelId::bare("m"))
+        .unwrap()
+        .versions
+        .values()
+        .map(|slot| slot.reason.clone())
+        .collect();
     assert_eq!(states, ["unloaded", "unloaded", "Internal: x"]);
 }
 

@@ -1,7 +1,7 @@
 //! The repository as a whole: what it is made of and how it starts. Loading is in `lifecycle`, `update`
 //! and `watch`, questions are in `lookup` and `index`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use nereid_core::backend::Backend;
@@ -17,7 +17,7 @@ use crate::table::Table;
 use crate::turns::Turns;
 use crate::update::{Failure, Source, Wanted};
 use crate::watch::Stop;
-use crate::{ControlMode, LoadParameters, Options};
+use crate::{ControlMode, LoadParameters, ModelId, Options};
 
 /// All models of a server, from disk to loaded versions.
 #[derive(Debug)]
@@ -27,8 +27,8 @@ pub struct Repository {
     pub(crate) table: Arc<Table>,
     pub(crate) loader: Loader,
     pub(crate) turns: Turns,
-    /// Of every model that serves, by name.
-    pub(crate) sources: Mutex<HashMap<String, Source>>,
+    /// Of every model that serves.
+    pub(crate) sources: Mutex<HashMap<ModelId, Source>>,
     pub(crate) stop_polling: Arc<Stop>,
     startup_failures: Vec<StartupFailure>,
 }
@@ -36,7 +36,7 @@ pub struct Repository {
 /// A model that was to be loaded at start and is not served.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StartupFailure {
-    pub model: String,
+    pub model: ModelId,
     pub error: Error,
 }
 
@@ -48,11 +48,12 @@ impl Repository {
     /// A repository is not a readable directory, the startup models contradict each other, or the system refuses
     /// a thread.
     pub fn open(options: Options, backends: Vec<Arc<dyn Backend>>) -> Result<Self> {
-        let roots = options.paths.iter().map(|path| Root::open(path)).collect::<Result<Vec<_>>>()?;
-        if options.model_namespacing {
-            tracing::warn!("model namespacing has no effect yet");
-        }
-        let names = startup_models(&options, &roots)?;
+        let roots = options
+            .paths
+            .iter()
+            .map(|path| Root::open(path, options.model_namespacing))
+            .collect::<Result<Vec<_>>>()?;
+        let models = startup_models(&options, &roots)?;
         let table = Arc::<Table>::default();
         let loader = Loader::new(&options, backends, table.clone(), Reaper::start()?);
         let mut repository = Self {
@@ -65,7 +66,7 @@ impl Repository {
             stop_polling: Arc::default(),
             startup_failures: Vec::new(),
         };
-        repository.startup_failures = repository.load_at_start(&names);
+        repository.startup_failures = repository.load_at_start(&models);
         Ok(repository)
     }
 
@@ -80,14 +81,14 @@ impl Repository {
         &self.options.reporters
     }
 
-    fn load_at_start(&self, names: &[String]) -> Vec<StartupFailure> {
+    fn load_at_start(&self, models: &[ModelId]) -> Vec<StartupFailure> {
         let mut failures = Vec::new();
         let mut good = Vec::new();
         let parameters = &LoadParameters::default();
-        for name in names {
-            match poll::check_name(name) {
-                Ok(()) => good.push(Wanted { name, parameters }),
-                Err(error) => failures.push(StartupFailure { model: name.clone(), error }),
+        for model in models {
+            match poll::check_name(&model.name) {
+                Ok(()) => good.push(Wanted { model, parameters }),
+                Err(error) => failures.push(StartupFailure { model: model.clone(), error }),
             }
         }
         let outcomes = self.load_all(&good).into_iter();
@@ -106,16 +107,14 @@ impl Drop for Repository {
     }
 }
 
-/// Names of the models to load at start, each once.
-fn startup_models(options: &Options, roots: &[Root]) -> Result<Vec<String>> {
+/// The models to load at start, each once.
+fn startup_models(options: &Options, roots: &[Root]) -> Result<Vec<ModelId>> {
     let named = &options.startup_models;
     if options.control == ControlMode::Explicit {
         let all = named.iter().any(|name| name == "*");
         if !all {
-            let mut names = named.clone();
-            names.sort_unstable();
-            names.dedup();
-            return Ok(names);
+            let models = named.iter().flat_map(|name| disk::named(roots, name));
+            return Ok(models.collect::<BTreeSet<_>>().into_iter().collect());
         }
         if named.len() > 1 {
             return Err(Error::invalid_arg(

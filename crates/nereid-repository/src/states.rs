@@ -27,6 +27,8 @@ pub enum State {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ModelEntry {
     pub(crate) versions: BTreeMap<u64, Slot>,
+    /// It was unloaded, or is gone from disk, and nobody has tried to load it since.
+    pub(crate) retired: bool,
 }
 
 /// One version.
@@ -87,13 +89,9 @@ impl ModelEntry {
             && self.versions.values().all(|slot| slot.state == State::Ready || slot.reason == UNLOADED)
     }
 
-    /// Whether every version was unloaded and none is in trouble.
-    pub(crate) fn is_unloaded(&self) -> bool {
-        !self.versions.is_empty() && self.versions.values().all(|slot| slot.reason == UNLOADED)
-    }
-
     /// Marks `versions` as loading, except those that serve: they go on until their successors are ready.
     pub(crate) fn begin_load(&mut self, versions: &BTreeSet<u64>) {
+        self.retired = false;
         for version in versions {
             let slot = self.versions.entry(*version).or_insert_with(Slot::unknown);
             if slot.state != State::Ready {
@@ -135,6 +133,7 @@ impl ModelEntry {
 
     /// Takes every ready version out of service.
     pub(crate) fn unload(&mut self) {
+        self.retired = true;
         for slot in self.versions.values_mut() {
             slot.unload();
         }

@@ -10,11 +10,18 @@ use arc_swap::{ArcSwap, Guard};
 use nereid_core::{Error, Result};
 use parking_lot::{Condvar, Mutex};
 
+use crate::ModelId;
+use crate::identity::Namesakes;
 use crate::states::{ModelEntry, Outcome};
 use crate::version::Departure;
 
 /// Models by name. Holds only models that were loaded or tried once.
-pub(crate) type Models = HashMap<Arc<str>, Arc<ModelEntry>>;
+pub(crate) type Models = HashMap<Arc<str>, Namesakes>;
+
+/// What is known of `model`.
+pub(crate) fn entry<'a>(models: &'a Models, model: &ModelId) -> Option<&'a ModelEntry> {
+    models.get(&model.name)?.get(&model.namespace).map(|namesake| &*namesake.entry)
+}
 
 #[derive(Debug, Default)]
 pub(crate) struct Table {
@@ -34,29 +41,35 @@ impl Table {
         self.models.load()
     }
 
-    /// Changes the entry of model `name`, which is made if there is none, and publishes the result. `change`
+    /// Changes the entry of `model`, which is made if there is none, and publishes the result. `change`
     /// must not drop the last reference to a version: that may come back here.
-    pub(crate) fn update<R>(&self, name: &Arc<str>, change: impl FnOnce(&mut ModelEntry) -> R) -> R {
-        self.publish(|models| change(Arc::make_mut(models.entry(name.clone()).or_default())))
+    pub(crate) fn update<R>(&self, model: &ModelId, change: impl FnOnce(&mut ModelEntry) -> R) -> R {
+        self.publish(|models| {
+            change(models.entry(model.name.clone()).or_default().get_or_add(&model.namespace))
+        })
     }
 
-    /// Takes every version of model `name` out of service, and forgets those that never served.
-    pub(crate) fn remove(&self, name: &str) {
+    /// Takes every version of `model` out of service, and forgets those that never served.
+    pub(crate) fn remove(&self, model: &ModelId) {
         self.publish(|models| {
-            let Some(entry) = models.get_mut(name) else { return };
-            let entry = Arc::make_mut(entry);
+            let Some(namesakes) = models.get_mut(&model.name) else { return };
+            let Some(entry) = namesakes.get_mut(&model.namespace) else { return };
             entry.unload();
             entry.forget_failures();
             if entry.versions.is_empty() {
-                models.remove(name);
+                namesakes.remove(&model.namespace);
+            }
+            // With a namespace the name stays known, as in Triton's global map.
+            if namesakes.all().is_empty() && model.namespace.is_empty() {
+                models.remove(&model.name);
             }
         });
     }
 
-    /// Takes over the outcome of a load of model `name`; see [`ModelEntry::finish_load`]. What becomes ready
+    /// Takes over the outcome of a load of `model`; see [`ModelEntry::finish_load`]. What becomes ready
     /// after [`Self::close`] is taken out of service in the same step.
-    pub(crate) fn finish_load(&self, name: &Arc<str>, outcomes: Vec<Outcome>) -> Result<()> {
-        let end = self.update(name, |entry| {
+    pub(crate) fn finish_load(&self, model: &ModelId, outcomes: Vec<Outcome>) -> Result<()> {
+        let end = self.update(model, |entry| {
             let end = entry.finish_load(&outcomes);
             if self.closing.load(Ordering::Relaxed) {
                 entry.unload();
@@ -85,17 +98,18 @@ impl Table {
     }
 
     /// Registers a new version object, which counts as live until the answer is dropped.
-    pub(crate) fn arrived(self: &Arc<Self>, name: &Arc<str>, version: u64) -> Departure {
+    pub(crate) fn arrived(self: &Arc<Self>, model: &ModelId, version: u64) -> Departure {
         *self.live.lock() += 1;
         let serial = self.serial.fetch_add(1, Ordering::Relaxed) + 1;
-        Departure { table: Arc::downgrade(self), name: name.clone(), version, serial }
+        Departure { table: Arc::downgrade(self), model: model.clone(), version, serial }
     }
 
     /// The version object `serial` is gone.
-    pub(crate) fn departed(&self, name: &Arc<str>, version: u64, serial: u64) {
+    pub(crate) fn departed(&self, model: &ModelId, version: u64, serial: u64) {
         self.publish(|models| {
-            if let Some(entry) = models.get_mut(name) {
-                Arc::make_mut(entry).departed(version, serial);
+            let namesakes = models.get_mut(&model.name);
+            if let Some(entry) = namesakes.and_then(|namesakes| namesakes.get_mut(&model.namespace)) {
+                entry.departed(version, serial);
             }
         });
         let mut live = self.live.lock();

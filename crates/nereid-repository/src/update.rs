@@ -16,12 +16,13 @@ use crate::fingerprint::Fingerprint;
 use crate::poll::{self, Polled};
 use crate::repository::Repository;
 use crate::states::Outcome;
-use crate::{LoadParameters, ModelVersion, versions};
+use crate::table::entry;
+use crate::{LoadParameters, ModelId, ModelVersion, versions};
 
 /// A model to load.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Wanted<'a> {
-    pub(crate) name: &'a str,
+    pub(crate) model: &'a ModelId,
     pub(crate) parameters: &'a LoadParameters,
 }
 
@@ -54,14 +55,14 @@ struct Pending {
 
 impl Repository {
     /// Loads models, which the caller has the turn of, several versions at a time.
-    pub(crate) fn load_all(&self, wanted: &[Wanted<'_>]) -> Vec<(String, Result<(), Failure>)> {
-        let mut ends = Vec::new();
+    pub(crate) fn load_all(&self, wanted: &[Wanted<'_>]) -> BTreeMap<ModelId, Result<(), Failure>> {
+        let mut ends = BTreeMap::new();
         let mut models = Vec::new();
         for wanted in wanted {
             match self.prepare(*wanted) {
                 Ok(Some(model)) => models.push(model),
-                Ok(None) => ends.push((wanted.name.to_owned(), Ok(()))),
-                Err(failure) => ends.push((wanted.name.to_owned(), Err(failure))),
+                Ok(None) => drop(ends.insert(wanted.model.clone(), Ok(()))),
+                Err(failure) => drop(ends.insert(wanted.model.clone(), Err(failure))),
             }
         }
         let tasks: Vec<(usize, u64)> = models
@@ -76,7 +77,7 @@ impl Repository {
             of_model[index].push(outcome);
         }
         for (model, outcomes) in models.into_iter().zip(of_model) {
-            ends.push(self.finish(model, outcomes));
+            ends.insert(model.model.id.clone(), self.finish(model, outcomes));
         }
         ends
     }
@@ -91,36 +92,37 @@ impl Repository {
         Outcome { version, in_place: kept.is_some(), result }
     }
 
-    fn finish(&self, pending: Pending, mut outcomes: Vec<Outcome>) -> (String, Result<(), Failure>) {
+    fn finish(&self, pending: Pending, mut outcomes: Vec<Outcome>) -> Result<(), Failure> {
         let Pending { model, source, kept, .. } = pending;
         outcomes.sort_unstable_by_key(|outcome| outcome.version);
-        let end = self.table.finish_load(&model.name, outcomes);
+        let end = self.table.finish_load(&model.id, outcomes);
         drop(kept); // an old version that was replaced is gone from here on
         match &end {
             Ok(()) => {
-                self.sources.lock().insert(model.name.as_ref().to_owned(), source);
-                tracing::info!("successfully loaded '{}'", model.name);
+                tracing::info!("successfully loaded '{}'", model.id);
+                self.sources.lock().insert(model.id, source);
             }
-            Err(_) => tracing::info!("failed to load '{}'", model.name),
+            Err(_) => tracing::info!("failed to load '{}'", model.id),
         }
-        (model.name.as_ref().to_owned(), end.map_err(Failure::Load))
+        end.map_err(Failure::Load)
     }
 
     /// Finds a model, reads its config, chooses its versions and marks them as loading; `None` if nothing has
     /// changed.
     fn prepare(&self, wanted: Wanted<'_>) -> Result<Option<Pending>, Failure> {
-        let name = wanted.name;
+        let id = wanted.model;
         let found = self.poll(wanted).map_err(|e| {
-            tracing::error!("Poll failed for model directory '{name:.200}': {e}");
+            let id = id.to_string();
+            tracing::error!("Poll failed for model directory '{id:.400}': {e}");
             Failure::Poll(e)
         })?;
         let Some((model, fingerprint)) = found else { return Ok(None) };
         let versions = versions::on_disk(&model.dir.path)
-            .map(|present| versions::select(model.config.version_policy.as_ref(), &present, name));
+            .map(|present| versions::select(model.config.version_policy.as_ref(), &present, id));
         let versions = versions.and_then(|versions| {
             if versions.is_empty() {
                 return Err(Error::invalid_arg(format!(
-                    "at least one version must be available under the version policy of model '{name}'"
+                    "at least one version must be available under the version policy of model '{id}'"
                 )));
             }
             Ok(versions)
@@ -130,12 +132,12 @@ impl Repository {
             Ok(versions) => {
                 let source = Source { fingerprint, config: model.config.clone() };
                 let kept = self.kept(&model, &source, &versions);
-                self.table.update(&model.name, |entry| entry.begin_load(&versions));
+                self.table.update(&model.id, |entry| entry.begin_load(&versions));
                 Ok(Some(Pending { model, source, versions, kept }))
             }
             Err(e) => {
-                self.table.update(&model.name, |_| ());
-                tracing::error!("failed to load model '{name}': {e}");
+                self.table.update(&model.id, |entry| entry.begin_load(&BTreeSet::new()));
+                tracing::error!("failed to load model '{id}': {e}");
                 Err(Failure::Load(e))
             }
         }
@@ -143,23 +145,23 @@ impl Repository {
 
     /// The model and what its folder looks like before anything in it is read; `None` if it serves as it is.
     fn poll(&self, wanted: Wanted<'_>) -> Result<Option<(Polled, Option<Fingerprint>)>> {
-        let Wanted { name, parameters } = wanted;
-        let poll = |dir| poll::poll(name, dir, parameters.model_config()?, &self.options);
+        let Wanted { model, parameters } = wanted;
+        let poll = |dir| poll::poll(model, dir, parameters.model_config()?, &self.options);
         if !parameters.files.is_empty() {
             // Without a fingerprint: the next load goes back to the disk, whatever is there.
-            return Ok(Some((poll(parameters.directory(name)?)?, None)));
+            return Ok(Some((poll(parameters.directory(&model.name)?)?, None)));
         }
-        let dir = self.locate(name)?;
+        let dir = self.locate(model)?;
         let fingerprint = Fingerprint::take(&dir).ok();
-        if parameters.config.is_none() && fingerprint.is_some() && self.loaded_from(name, &fingerprint) {
+        if parameters.config.is_none() && fingerprint.is_some() && self.loaded_from(model, &fingerprint) {
             return Ok(None);
         }
         let fingerprint = fingerprint.and_then(|fingerprint| fingerprint.settle(&dir));
         Ok(Some((poll(dir)?, fingerprint)))
     }
 
-    fn loaded_from(&self, name: &str, fingerprint: &Option<Fingerprint>) -> bool {
-        self.sources.lock().get(name).is_some_and(|source| source.fingerprint == *fingerprint)
+    fn loaded_from(&self, model: &ModelId, fingerprint: &Option<Fingerprint>) -> bool {
+        self.sources.lock().get(model).is_some_and(|source| source.fingerprint == *fingerprint)
     }
 
     /// Which of `versions` serve and stay, because neither their files nor more of the config has changed than
@@ -171,23 +173,23 @@ impl Repository {
         versions: &BTreeSet<u64>,
     ) -> BTreeMap<u64, Arc<ModelVersion>> {
         let sources = self.sources.lock();
-        let before = sources.get(&*model.name).filter(|before| !needs_reload(&before.config, &now.config));
+        let before = sources.get(&model.id).filter(|before| !needs_reload(&before.config, &now.config));
         let (Some(before), Some(after)) = (before.and_then(|b| b.fingerprint.as_ref()), &now.fingerprint)
         else {
             return BTreeMap::new();
         };
         let models = self.table.models();
-        let ready = models.get(&model.name).into_iter().flat_map(|entry| entry.ready());
+        let ready = entry(&models, &model.id).into_iter().flat_map(|entry| entry.ready());
         let same = |version| before.same_version(after, version, &model.config_entry);
         let kept = ready.filter(|ready| versions.contains(&ready.version) && same(ready.version));
         kept.map(|ready| (ready.version, ready.clone())).collect()
     }
 
-    /// The folder of a model, which must be in exactly one repository.
-    pub(crate) fn locate(&self, name: &str) -> Result<ModelDir> {
+    /// The folder of `model`, which must be in exactly one repository of its namespace.
+    pub(crate) fn locate(&self, model: &ModelId) -> Result<ModelDir> {
         let mut found = None;
-        for root in &self.roots {
-            if let Some(dir) = root.model(name)?
+        for root in self.roots.iter().filter(|root| root.namespace == model.namespace) {
+            if let Some(dir) = root.model(&model.name)?
                 && found.replace(dir).is_some()
             {
                 return Err(Error::invalid_arg("not unique across all model repositories"));

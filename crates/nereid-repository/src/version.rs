@@ -11,15 +11,15 @@ use nereid_protocol::inference;
 use nereid_scheduler::{Scheduler, SeriesId};
 use parking_lot::Mutex;
 
-use crate::Labels;
 use crate::config::metrics;
 use crate::disk::ModelDir;
 use crate::reaper::Reaper;
 use crate::table::Table;
+use crate::{Labels, ModelId};
 
 /// A loaded version of a model. Whoever holds it may use it, also after it was unloaded.
 pub struct ModelVersion {
-    pub name: Arc<str>,
+    pub id: ModelId,
     pub version: u64,
     /// What the program works with.
     pub config: Arc<ModelConfig>,
@@ -55,14 +55,14 @@ pub(crate) struct Running {
 /// Reports, when dropped, that a version is gone.
 pub(crate) struct Departure {
     pub(crate) table: Weak<Table>,
-    pub(crate) name: Arc<str>,
+    pub(crate) model: ModelId,
     pub(crate) version: u64,
     pub(crate) serial: u64,
 }
 
 /// What describes a version besides what runs it.
 pub(crate) struct Description {
-    pub(crate) name: Arc<str>,
+    pub(crate) id: ModelId,
     pub(crate) version: u64,
     pub(crate) config: Arc<ModelConfig>,
     pub(crate) wire_config: inference::ModelConfig,
@@ -72,11 +72,11 @@ pub(crate) struct Description {
 
 impl ModelVersion {
     pub(crate) fn new(description: Description, running: Arc<Running>, reaper: Reaper) -> Self {
-        let Description { name, version, config, wire_config, labels, load_duration } = description;
+        let Description { id, version, config, wire_config, labels, load_duration } = description;
         let platform =
             if wire_config.platform.is_empty() { &wire_config.backend } else { &wire_config.platform };
         Self {
-            name,
+            id,
             version,
             config,
             platform: platform.clone(),
@@ -91,7 +91,7 @@ impl ModelVersion {
 
     /// The series of metrics that this version is part of.
     pub fn series(&self) -> SeriesId {
-        metrics::series(&self.name, self.version, &self.wire_config)
+        metrics::series(&self.id, self.version, &self.wire_config)
     }
 
     /// This version with another config.
@@ -102,7 +102,7 @@ impl ModelVersion {
         running: Arc<Running>,
     ) -> Self {
         Self {
-            name: self.name.clone(),
+            id: self.id.clone(),
             version: self.version,
             config,
             wire_config: Arc::new(wire_config),
@@ -143,7 +143,7 @@ impl Drop for Running {
 impl Drop for Departure {
     fn drop(&mut self) {
         if let Some(table) = self.table.upgrade() {
-            table.departed(&self.name, self.version, self.serial);
+            table.departed(&self.model, self.version, self.serial);
         }
     }
 }
@@ -151,7 +151,7 @@ impl Drop for Departure {
 impl fmt::Debug for ModelVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ModelVersion")
-            .field("name", &self.name)
+            .field("id", &self.id)
             .field("version", &self.version)
             .finish_non_exhaustive()
     }

@@ -7,7 +7,7 @@ use nereid_core::Result;
 use nereid_protocol::inference::ModelVersionPolicy;
 use nereid_protocol::inference::model_version_policy::PolicyChoice;
 
-use crate::disk;
+use crate::{ModelId, disk};
 
 /// Folders beside the versions that mean something else.
 const OTHER_FOLDERS: [&str; 3] = ["warmup", "initial_state", "configs"];
@@ -39,7 +39,7 @@ pub(crate) fn folder_to_inspect(model_dir: &Path) -> Result<Option<String>> {
 pub(crate) fn select(
     policy: Option<&ModelVersionPolicy>,
     present: &BTreeSet<u64>,
-    model: &str,
+    model: &ModelId,
 ) -> BTreeSet<u64> {
     let latest = |count: u32| present.iter().rev().take(count as usize).copied().collect();
     let Some(policy) = policy else { return latest(1) };
@@ -111,7 +111,7 @@ mod tests {
         let present = BTreeSet::from([1, 3, 10]);
         let check = |choice: Option<PolicyChoice>, expected: &[u64]| {
             let policy = ModelVersionPolicy { policy_choice: choice };
-            let selected = select(Some(&policy), &present, "m");
+            let selected = select(Some(&policy), &present, &ModelId::bare("m"));
             assert_eq!(selected.into_iter().collect::<Vec<_>>(), expected);
         };
         check(None, &[1, 3, 10]);
@@ -121,6 +121,6 @@ mod tests {
         check(Some(PolicyChoice::All(All {})), &[1, 3, 10]);
         check(Some(PolicyChoice::Specific(Specific { versions: vec![3, 9, -1, 1] })), &[1, 3]);
         check(Some(PolicyChoice::Specific(Specific { versions: vec![9] })), &[]);
-        assert_eq!(select(None, &present, "m"), BTreeSet::from([10]));
+        assert_eq!(select(None, &present, &ModelId::bare("m")), BTreeSet::from([10]));
     }
 }

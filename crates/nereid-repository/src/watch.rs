@@ -14,7 +14,7 @@ use crate::disk;
 use crate::fingerprint::Fingerprint;
 use crate::repository::Repository;
 use crate::update::Wanted;
-use crate::{ControlMode, LoadParameters};
+use crate::{ControlMode, LoadParameters, ModelId};
 
 /// Ends a thread that waits.
 #[derive(Debug, Default)]
@@ -37,14 +37,14 @@ impl Repository {
         }
         self.table.check_open()?;
         let Changes { load, unload } = self.look()?;
-        let names: Vec<&str> = load.union(&unload).map(String::as_str).collect();
+        let names: Vec<&str> = load.union(&unload).map(|model| &*model.name).collect();
         let _turn = self.turns.take(&names);
-        for name in &unload {
-            self.sources.lock().remove(name);
-            self.table.remove(name);
+        for model in &unload {
+            self.sources.lock().remove(model);
+            self.table.remove(model);
         }
         let parameters = &LoadParameters::default();
-        let wanted: Vec<_> = load.iter().map(|name| Wanted { name, parameters }).collect();
+        let wanted: Vec<_> = load.iter().map(|model| Wanted { model, parameters }).collect();
         self.load_all(&wanted);
         Ok(())
     }
@@ -69,23 +69,26 @@ impl Repository {
         }
     }
 
-    fn look(&self) -> Result<Changes> {
+    fn look(&self) -> Result<Changes<ModelId>> {
         let mut found = BTreeMap::new();
-        for (name, count) in disk::scan(&self.roots)? {
+        for (model, count) in disk::scan(&self.roots)? {
             if count == 1 {
-                let dir = self.locate(&name).ok();
-                found.insert(name, dir.and_then(|dir| Fingerprint::take(&dir).ok()));
+                let dir = self.locate(&model).ok();
+                found.insert(model, dir.and_then(|dir| Fingerprint::take(&dir).ok()));
             } else {
-                tracing::error!("failed to poll model '{name}': not unique across all model repositories");
+                tracing::error!("failed to poll model '{model}': not unique across all model repositories");
             }
         }
-        let found: Snapshot<&Fingerprint> =
-            found.iter().map(|(name, fingerprint)| (name.clone(), fingerprint.as_ref())).collect();
+        let found: Snapshot<ModelId, &Fingerprint> =
+            found.iter().map(|(model, fingerprint)| (model.clone(), fingerprint.as_ref())).collect();
         let sources = self.sources.lock();
-        let fingerprint = |name: &str| sources.get(name).and_then(|source| source.fingerprint.as_ref());
+        let fingerprint = |model: &ModelId| sources.get(model).and_then(|source| source.fingerprint.as_ref());
         let models = self.table.models();
-        let loaded = models.iter().filter(|(_, entry)| !entry.is_unloaded());
-        let loaded = loaded.map(|(name, _)| (name.as_ref().to_owned(), fingerprint(name))).collect();
+        let loaded = models.iter().flat_map(|(name, namesakes)| {
+            let present = namesakes.all().iter().filter(|namesake| !namesake.entry.retired);
+            present.map(|namesake| namesake.id(name))
+        });
+        let loaded = loaded.map(|model| (model.clone(), fingerprint(&model))).collect();
         Ok(changes(&loaded, &found))
     }
 }

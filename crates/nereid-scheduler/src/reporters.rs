@@ -25,6 +25,8 @@ type Failures = [u64; FailureReason::ALL.len()];
 /// What tells one series of metrics from another.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SeriesId {
+    /// Repository of the model, where models are told apart by it; else empty.
+    pub namespace: Arc<str>,
     pub model: Arc<str>,
     pub version: u64,
     /// The config's `metric_tags`.
@@ -143,7 +145,7 @@ mod tests {
     use super::*;
 
     fn id(model: &str) -> SeriesId {
-        SeriesId { model: model.into(), version: 1, tags: BTreeMap::new() }
+        SeriesId { namespace: "".into(), model: model.into(), version: 1, tags: BTreeMap::new() }
     }
 
     fn fail(statistics: &Statistics, times: usize) {

@@ -1,8 +1,6 @@
 //! What the server says about itself and its models, as protobuf messages; HTTP shows the same ones as
 //! JSON. Metadata, statistics and the repository index are described here once.
 
-use std::sync::Arc;
-
 use nereid_core::{DataType, Result};
 use nereid_protocol::inference::{
     InferBatchStatistics, InferStatistics, ModelMetadataResponse, ModelStatistics, ModelStatisticsResponse,
@@ -71,7 +69,8 @@ pub(crate) fn model(service: &Service, name: &str, version: Option<u64>) -> Resu
     })
 }
 
-/// Statistics of one model or, with an empty name, of all.
+/// Statistics of one model or, with an empty name, of all. Where models are told apart by namespace, all go by
+/// `namespace::name`, which is what `TRITONSERVER_ServerModelStatistics` has as their names (and fails to look up).
 ///
 /// # Errors
 /// The model or version is not loaded.
@@ -80,14 +79,18 @@ pub(crate) fn statistics(
     name: &str,
     version: Option<u64>,
 ) -> Result<ModelStatisticsResponse> {
-    let models = match name {
-        "" => service.repository().loaded(),
-        name => service.repository().statistics_targets(name, version)?,
+    let models = service.repository().statistics_targets(name, version)?;
+    // Among all of them, names alone would not tell models apart.
+    let shown = |model: &ModelVersion| match name {
+        "" => model.id.to_string(),
+        name => name.to_owned(),
     };
-    Ok(ModelStatisticsResponse { model_stats: models.iter().map(statistics_of).collect() })
+    Ok(ModelStatisticsResponse {
+        model_stats: models.iter().map(|model| statistics_of(model, shown(model))).collect(),
+    })
 }
 
-fn statistics_of(model: &Arc<ModelVersion>) -> ModelStatistics {
+fn statistics_of(model: &ModelVersion, name: String) -> ModelStatistics {
     let counts = model.scheduler().statistics().snapshot();
     let batch = |(size, counts): (&usize, &nereid_scheduler::statistics::BatchCounts)| InferBatchStatistics {
         batch_size: *size as u64,
@@ -96,7 +99,7 @@ fn statistics_of(model: &Arc<ModelVersion>) -> ModelStatistics {
         compute_output: duration(counts.compute_output),
     };
     ModelStatistics {
-        name: model.name.to_string(),
+        name,
         version: model.version.to_string(),
         last_inference: counts.last_inference_ms,
         inference_count: counts.inference_count,

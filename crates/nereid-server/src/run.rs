@@ -95,6 +95,7 @@ fn repository_options(options: &Options) -> nereid_repository::Options {
         default_max_batch_size: options.backends.default_max_batch_size("onnxruntime"),
         config_name: repository.config_name.clone().unwrap_or_default(),
         gpu_count: gpu_count(),
+        model_namespacing: repository.namespacing,
         reporters: Arc::new(Reporters::new(match options.metrics.enabled {
             true => options.metrics.families.latencies(),
             false => LatencyOptions::default(),

@@ -24,7 +24,8 @@ impl Verbose {
             return Self(None);
         }
         let id = if request.id.is_empty() { "<id_unknown>" } else { &request.id };
-        let about = About { request: id.to_owned(), model: model.name.to_string(), version: model.version };
+        let about =
+            About { request: id.to_owned(), model: model.id.name.to_string(), version: model.version };
         tracing::trace!("{about}: {}", Asked(request));
         Self(Some(Box::new(about)))
     }

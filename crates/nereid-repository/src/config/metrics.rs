@@ -1,17 +1,18 @@
 //! What a config says about its model's metrics. No metric is counted or shown here.
 
-use std::sync::Arc;
-
 use nereid_protocol::inference::ModelConfig;
 use nereid_protocol::inference::model_metrics::metric_control::MetricOptions;
 use nereid_scheduler::SeriesId;
 
+use crate::ModelId;
+
 /// The one family whose options a config may change (`MetricReporterConfig`).
 const FIRST_RESPONSE: &str = "nv_inference_first_response_histogram_ms";
 
-/// The series of metrics that `version` of the model `name` is part of.
-pub(crate) fn series(name: &Arc<str>, version: u64, config: &ModelConfig) -> SeriesId {
-    SeriesId { model: name.clone(), version, tags: config.metric_tags.clone() }
+/// The series of metrics that `version` of `model` is part of.
+pub(crate) fn series(model: &ModelId, version: u64, config: &ModelConfig) -> SeriesId {
+    let ModelId { namespace, name } = model.clone();
+    SeriesId { model: name, namespace, version, tags: config.metric_tags.clone() }
 }
 
 /// Upper bounds of the histogram of first responses, where the config has its own; the last ones count. Other

@@ -51,7 +51,7 @@ fn statistics() {
     let repository = repo.open();
     let targets = |name, version| {
         let models = repository.statistics_targets(name, version)?;
-        let lines = models.iter().map(|model| format!("{}/{}", model.name, model.version));
+        let lines = models.iter().map(|model| format!("{}/{}", model.id, model.version));
         Ok::<Vec<String>, nereid_core::Error>(lines.collect())
     };
     let all = ["a/1", "m/1", "m/3", "m/10"];

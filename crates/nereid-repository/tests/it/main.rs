@@ -8,6 +8,7 @@ mod index;
 mod labels;
 mod lifecycle;
 mod lookup;
+mod namespaces;
 mod overrides;
 mod paths;
 mod recorded;

@@ -91,7 +91,7 @@ pub(crate) fn load(repository: &Repository, name: &str) -> Result<()> {
 /// `m/1 READY`, or with a reason `m/1 UNAVAILABLE: reason`; `m` for a model that was never loaded.
 pub(crate) fn line(entry: &IndexEntry) -> String {
     let IndexEntry { name, version, state, reason } = entry;
-    let mut line = name.clone();
+    let mut line = name.to_string();
     if let Some(version) = version {
         line += &format!("/{version}");
     }

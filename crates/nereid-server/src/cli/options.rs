@@ -53,6 +53,8 @@ pub struct RepositoryOptions {
     pub load_threads: usize,
     /// How often a failed load is tried again.
     pub load_retries: u32,
+    /// `--model-namespacing`: repositories may have models of the same name.
+    pub namespacing: bool,
 }
 
 /// `--model-control-mode`.
@@ -223,6 +225,7 @@ impl Default for Options {
                 config_name: None,
                 load_threads: 4,
                 load_retries: 0,
+                namespacing: false,
             },
             http: HttpEndpoint {
                 enabled: true,

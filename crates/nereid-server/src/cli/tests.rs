@@ -78,7 +78,7 @@ fn defaults() {
     assert_eq!(r.paths, ["/models"]);
     assert_eq!((r.exit_on_error, r.auto_complete, r.strict_readiness, r.load_all), (true, true, true, true));
     assert_eq!((r.control_mode, r.poll_secs), (ModelControlMode::None, 15));
-    assert_eq!((r.load_threads, r.load_retries), (4, 0));
+    assert_eq!((r.load_threads, r.load_retries, r.namespacing), (4, 0, false));
     assert_eq!((r.load_models.len(), &r.config_name), (0, &None));
     let h = &o.http;
     assert_eq!((h.enabled, h.address.as_str(), h.port, h.reuse_port), (true, "0.0.0.0", 8000, false));
@@ -147,6 +147,7 @@ fn values_are_taken_over() {
         "--reuse-grpc-port=1",
         "--metrics-port=0",
         "--metrics-interval-ms=1.5",
+        "--model-namespacing=1",
         "--metrics-config=histogram_latencies=true",
         "--metrics-config",
         "counter_latencies=false",
@@ -169,6 +170,7 @@ fn values_are_taken_over() {
     );
     assert_eq!(r.load_models.iter().collect::<Vec<_>>(), ["one", "two"]);
     assert_eq!((r.config_name.as_deref(), r.load_threads, r.load_retries), (Some("h100"), 1, 2));
+    assert!(r.namespacing);
     assert_eq!((o.http.address.as_str(), o.http.port, o.http.threads), ("127.0.0.1", 65535, 3));
     assert_eq!(o.http.max_input_size, 9);
     assert_eq!((o.grpc.address.as_str(), o.grpc.port, o.grpc.reuse_port), ("::1", 0, true));

@@ -20,7 +20,7 @@ pub(super) fn encode(
     wanted: &Outputs,
 ) -> Result<ModelInferResponse> {
     let mut message = ModelInferResponse {
-        model_name: model.name.to_string(),
+        model_name: model.id.name.to_string(),
         model_version: model.version.to_string(),
         parameters: response.parameters.into_iter().map(|(name, value)| (name, parameter(value))).collect(),
         outputs: Vec::with_capacity(response.outputs.len()),

@@ -109,7 +109,7 @@ impl Decoded {
     /// The request does not fit the model, or the queue refuses it.
     pub(super) fn start(self, service: &Service) -> Result<Started> {
         let Self { request, model, received, named, outputs } = self;
-        let mut trace = service.tracer().sample(&model.name, received, &RECEIVED);
+        let mut trace = service.tracer().sample(&model.id.name, received, &RECEIVED);
         let input_bytes = request.inputs.iter().map(|input| input.data.len()).sum();
         match service.start(model, request, &mut trace) {
             Ok(pending) => Ok(Started { pending, writing: None, named, input_bytes, outputs, trace }),

@@ -43,7 +43,7 @@ pub(super) fn encode(
         response.parameters.into_iter().map(|(name, value)| (name, parameter(value))).collect();
     let body = rest::write_response(&rest::Response {
         id,
-        model_name: &model.name,
+        model_name: &model.id.name,
         model_version: model.version,
         parameters: &parameters,
         outputs: &outputs,

@@ -42,8 +42,9 @@ impl Serving {
     }
 }
 
-/// `model`, `version` and each of the config's `metric_tags` with an underscore in front of its key. A tag that
-/// Prometheus would not take as a label is left out: one bad name makes the whole page unreadable for it.
+/// `model`, `version`, `namespace` where there is one, and each of the config's `metric_tags` with an underscore in
+/// front of its key. A tag that Prometheus would not take as a label is left out: one bad name makes the whole page
+/// unreadable for it.
 fn labels(id: &SeriesId, more: Option<(&str, &str)>) -> Labels {
     let valid = |key: &str| {
         !key.is_empty()
@@ -53,6 +54,7 @@ fn labels(id: &SeriesId, more: Option<(&str, &str)>) -> Labels {
     let version = id.version.to_string();
     let tags = id.tags.iter().filter(|(key, _)| valid(key));
     let tags: Vec<_> = tags.map(|(key, value)| (format!("_{key}"), value)).collect();
-    let pairs = [("model", &*id.model), ("version", &version)].into_iter().chain(more);
+    let namespace = Some(("namespace", &*id.namespace)).filter(|(_, path)| !path.is_empty());
+    let pairs = [("model", &*id.model), ("version", &version)].into_iter().chain(namespace).chain(more);
     Labels::new(pairs.chain(tags.iter().map(|(key, value)| (key.as_str(), value.as_str()))))
 }

@@ -23,7 +23,7 @@ fn all_on() -> MetricsOptions {
 
 fn id(model: &str, version: u64, tags: &[(&str, &str)]) -> SeriesId {
     let tags = tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
-    SeriesId { model: model.into(), version, tags: tags.collect::<BTreeMap<_, _>>() }
+    SeriesId { namespace: "".into(), model: model.into(), version, tags: tags.collect::<BTreeMap<_, _>>() }
 }
 
 /// A version that ran a batch of two requests (3 and 5 rows) and failed two.
@@ -239,6 +239,26 @@ fn labels_are_sorted_and_escaped() {
         &page(&reporters, &MetricsOptions::default()),
         &["nv_inference_request_failure{_Zone=\"z\",_team=\"a\\\"b\\\\c\\nd\",model=\"m \\\"1\\\"\",\
            reason=\"OTHER\",version=\"1\"} 0"],
+    );
+}
+
+#[test]
+fn models_of_one_name_differ_in_their_namespace() {
+    let reporters = Reporters::default();
+    let of = |namespace: &str| SeriesId { namespace: namespace.into(), ..id("m", 1, &[("team", "a")]) };
+    let versions = ["", "/a", "/b"].map(|namespace| reporters.version(of(namespace), None));
+    versions.iter().zip(1..).for_each(|(version, times)| {
+        (0..times).for_each(|_| version.record_failure(FailureReason::Other, 1));
+    });
+    check(
+        &page(&reporters, &MetricsOptions::default()),
+        &[
+            "nv_inference_count{_team=\"a\",model=\"m\",version=\"1\"} 0",
+            "nv_inference_count{_team=\"a\",model=\"m\",namespace=\"/a\",version=\"1\"} 0",
+            "nv_inference_request_failure{_team=\"a\",model=\"m\",reason=\"OTHER\",version=\"1\"} 1",
+            "nv_inference_request_failure{_team=\"a\",model=\"m\",namespace=\"/a\",reason=\"OTHER\",version=\"1\"} 2",
+            "nv_inference_request_failure{_team=\"a\",model=\"m\",namespace=\"/b\",reason=\"OTHER\",version=\"1\"} 3",
+        ],
     );
 }
 

@@ -161,11 +161,11 @@ pub(super) const REPOSITORY: &[Flag] = &[
         |d, v| put(&mut d.options.repository.load_retries, value::integer(v)),
         "How often the load of a model is tried again after it failed.",
     ),
-    not_yet(
+    ready(
         "model-namespacing",
         Boolean,
         "false",
-        is::boolean,
+        |d, v| put(&mut d.options.repository.namespacing, value::boolean(v)),
         "Serve models of the same name from different repositories.",
     ),
     not_yet(

@@ -57,7 +57,7 @@ fn write(response: InferResponse, sender: &Sender) -> Result<Bytes> {
         response.parameters.into_iter().map(|(name, value)| (name, parameter(value))).collect();
     let json = rest::write_members(&rest::Response {
         id: &sender.id,
-        model_name: &sender.model.name,
+        model_name: &sender.model.id.name,
         model_version: sender.model.version,
         parameters: &parameters,
         outputs: &outputs,
