@@ -2,12 +2,12 @@
 //! whether that concerns a version (`ModelTimestamp` in Triton's model_repository_manager.cc, which compares times
 //! only). Opens no file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
@@ -17,8 +17,6 @@ use crate::disk::ModelDir;
 const TICK: Duration = Duration::from_millis(20);
 /// How often a directory that keeps changing is looked at again.
 const LOOKS: usize = 3;
-/// Deepest nesting of folders that is looked at.
-const MAX_DEPTH: usize = 64;
 
 /// Metadata of everything in a model directory.
 #[derive(Debug, PartialEq, Eq)]
@@ -50,9 +48,8 @@ impl Fingerprint {
         let mut entries = BTreeMap::new();
         for entry in fs::read_dir(&dir.path)? {
             let name = entry?.file_name();
-            let mut walk = Walk { dir, above: vec![own], found: BTreeMap::new() };
-            walk.visit(&dir.path.join(&name));
-            entries.insert(name, walk.found);
+            let found = walk(dir, own, dir.path.join(&name));
+            entries.insert(name, found);
         }
         Ok(Self { own, entries })
     }
@@ -72,22 +69,24 @@ impl Fingerprint {
     /// which is neither a version nor `config`, the entry with the config.
     pub(crate) fn same_version(&self, other: &Self, version: u64, config: &OsStr) -> bool {
         let version = version.to_string();
-        let counts = |name: &OsStr| name == version.as_str() || (name != config && !is_version(name));
-        let relevant = |of: &Self| {
-            let entries = of.entries.iter().filter(|(name, _)| counts(name));
-            entries.map(|(name, below)| (name.clone(), below.clone())).collect::<Vec<_>>()
+        let counts = |(name, _): &(&OsString, &BTreeMap<PathBuf, Stamp>)| {
+            **name == *version || (*name != config && !is_version(name))
         };
-        relevant(self) == relevant(other)
+        self.entries.iter().filter(counts).eq(other.entries.iter().filter(counts))
     }
 
-    /// How long until the last edit is a tick ago, if it is not yet at `now`.
+    /// How long until the last edit is a tick ago, if it is not yet at `now`. Only the system sets the time of the
+    /// last change; that of the last modification is whatever `touch` or `tar` say.
     fn unsettled(&self, now: SystemTime) -> Option<Duration> {
         let stamps = self.entries.values().flat_map(BTreeMap::values).chain([&self.own]);
-        let (seconds, ns) = stamps.map(|stamp| stamp.modified.max(stamp.changed)).max()?;
-        let since_epoch = Duration::new(u64::try_from(seconds).ok()?, u32::try_from(ns).ok()?);
-        // Times in the future are another machine's, and there is nothing to wait for.
-        let age = now.duration_since(SystemTime::UNIX_EPOCH + since_epoch).ok()?;
-        TICK.checked_sub(age).filter(|rest| !rest.is_zero())
+        let rests = stamps.filter_map(|stamp| {
+            let (seconds, ns) = stamp.changed;
+            let since_epoch = Duration::new(u64::try_from(seconds).ok()?, u32::try_from(ns).ok()?);
+            // Times in the future are another machine's, and there is nothing to wait for.
+            let age = now.duration_since(SystemTime::UNIX_EPOCH + since_epoch).ok()?;
+            TICK.checked_sub(age).filter(|rest| !rest.is_zero())
+        });
+        rests.max()
     }
 }
 
@@ -104,32 +103,28 @@ impl Stamp {
     }
 }
 
-struct Walk<'a> {
-    dir: &'a ModelDir,
-    /// The folders around, by which a link into one of them is noticed.
-    above: Vec<Stamp>,
-    found: BTreeMap<PathBuf, Stamp>,
-}
-
-impl Walk<'_> {
-    fn visit(&mut self, path: &Path) {
-        let Ok(own) = fs::symlink_metadata(path) else { return };
+/// Everything at and below `start`, which is in `dir`, whose stamp is `own`. Each folder is looked into once, however
+/// many links lead to it: they may form loops, and more paths than anybody could walk.
+fn walk(dir: &ModelDir, own: Stamp, start: PathBuf) -> BTreeMap<PathBuf, Stamp> {
+    let mut found = BTreeMap::new();
+    let mut folders = HashSet::from([(own.device, own.inode)]);
+    let mut paths = vec![start];
+    while let Some(path) = paths.pop() {
+        let Ok(own) = fs::symlink_metadata(&path) else { continue };
         // A link that leads nowhere counts as itself.
-        let metadata = fs::metadata(path).unwrap_or_else(|_| own.clone());
+        let metadata = fs::metadata(&path).unwrap_or_else(|_| own.clone());
         let stamp = Stamp::new(&metadata);
-        self.found.insert(path.to_owned(), stamp);
-        let known = self.above.iter().any(|a| (a.device, a.inode) == (stamp.device, stamp.inode));
-        let outside = own.is_symlink() && self.dir.confine(path).is_err();
-        if !metadata.is_dir() || known || outside || self.above.len() > MAX_DEPTH {
-            return;
+        let outside = || own.is_symlink() && dir.confine(&path).is_err();
+        if metadata.is_dir()
+            && !outside()
+            && folders.insert((stamp.device, stamp.inode))
+            && let Ok(entries) = fs::read_dir(&path)
+        {
+            paths.extend(entries.flatten().map(|entry| entry.path()));
         }
-        let Ok(entries) = fs::read_dir(path) else { return };
-        self.above.push(stamp);
-        for entry in entries.flatten() {
-            self.visit(&entry.path());
-        }
-        self.above.pop();
+        found.insert(path, stamp);
     }
+    found
 }
 
 fn is_version(name: &OsStr) -> bool {

@@ -89,16 +89,37 @@ fn edits_in_quick_succession() {
 fn an_edit_is_over_when_the_clock_has_moved_on() {
     let folder = Folder::new();
     let mut look = Fingerprint::take(&folder.dir()).unwrap();
-    look.entries.values_mut().flat_map(BTreeMap::values_mut).for_each(|stamp| stamp.changed = (0, 0));
-    let edit = SystemTime::now() + Duration::from_secs(100);
-    let file = fs::File::open(folder.path("1/model.onnx")).unwrap();
-    file.set_modified(edit).unwrap();
-    look.entries.insert("1".into(), [("x".into(), Stamp::new(&file.metadata().unwrap()))].into());
+    let edit = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000);
+    let stamps = look.entries.values_mut().flat_map(BTreeMap::values_mut).chain([&mut look.own]);
+    for (index, stamp) in stamps.enumerate() {
+        stamp.modified = (i64::MAX, 0); // anybody may set it
+        stamp.changed = match index {
+            0 => (i64::MAX, 0),
+            1 => (1_000, 0),
+            _ => (0, 0),
+        };
+    }
     for (since, expected) in [(0, Some(20)), (5, Some(15)), (19, Some(1)), (20, None), (1000, None)] {
         let rest = look.unsettled(edit + Duration::from_millis(since));
         assert_eq!(rest, expected.map(Duration::from_millis));
     }
     assert_eq!(look.unsettled(edit - Duration::from_millis(1)), None, "another machine's clock");
+}
+
+/// Two links in each of so many folders, both to the next one: a path for every number of so many bits.
+#[test]
+fn links_that_fan_out() {
+    let folder = Folder::new();
+    for level in 0..40 {
+        let path = folder.path(&format!("1/{level}"));
+        fs::create_dir(&path).unwrap();
+        for link in ["a", "b"] {
+            symlink(format!("../{}", level + 1), path.join(link)).unwrap();
+        }
+    }
+    fs::create_dir(folder.path("1/40")).unwrap();
+    assert_eq!(folder.after(|_| ()), None);
+    assert_eq!(folder.after(|f| f.write("1/40/weights", "two")), Some((false, true)));
 }
 
 #[test]
