@@ -31,7 +31,11 @@ impl Turns {
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        self.turns.busy.lock().retain(|name| !self.names.contains(name));
+        let mut busy = self.turns.busy.lock();
+        for name in &self.names {
+            busy.remove(name);
+        }
+        drop(busy);
         self.turns.freed.notify_all();
     }
 }
