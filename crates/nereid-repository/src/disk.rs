@@ -85,9 +85,9 @@ impl ModelDir {
     ///
     /// # Errors
     /// It does not exist.
-    pub(crate) fn temporary(folder: TempDir) -> Result<Self> {
+    pub(crate) fn temporary(folder: Arc<TempDir>) -> Result<Self> {
         let path = canonical(folder.path())?;
-        Ok(Self { root: path.clone(), path, temporary: Some(Arc::new(folder)) })
+        Ok(Self { root: path.clone(), path, temporary: Some(folder) })
     }
 
     /// Where `name` is in `folder` of this directory; `None` if it would leave the directory, by its text or

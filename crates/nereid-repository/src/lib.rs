@@ -21,6 +21,7 @@ mod overrides;
 mod poll;
 mod reaper;
 mod repository;
+mod scratch;
 mod states;
 mod table;
 mod turns;

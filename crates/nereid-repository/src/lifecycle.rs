@@ -66,8 +66,8 @@ impl Repository {
     }
 
     /// Takes every model out of service and waits, at most `timeout`, until their requests in flight are
-    /// finished and they are gone. Nothing begins to serve any more, loads in flight included. Returns how
-    /// many versions are left.
+    /// finished and they are gone. Nothing begins to serve any more, loads in flight included. Deletes the files that
+    /// came with load requests. Returns how many versions are left.
     pub fn shutdown(&self, timeout: Duration) -> usize {
         self.table.close();
         self.stop_polling.stop();
@@ -79,7 +79,9 @@ impl Repository {
         for name in &names {
             self.retire(name);
         }
-        self.table.wait_until_empty(timeout)
+        let left = self.table.wait_until_empty(timeout);
+        self.scratch.close();
+        left
     }
 
     pub(crate) fn retire(&self, name: &str) {

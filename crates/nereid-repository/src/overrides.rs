@@ -6,7 +6,6 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 
 use bytes::Bytes;
@@ -15,6 +14,7 @@ use nereid_protocol::config_json;
 use nereid_protocol::inference::ModelConfig;
 
 use crate::disk::{ModelDir, os_text};
+use crate::scratch::Scratch;
 
 /// Most bytes of a config that comes with a request. Reading one takes many times its size.
 const MAX_CONFIG_BYTES: usize = 1 << 20;
@@ -45,12 +45,12 @@ impl LoadParameters {
         config_json::parse(json).map(Some).map_err(|e| invalid(&e))
     }
 
-    /// A temporary directory with the files, for a model that goes by `name`.
+    /// A temporary directory in `scratch` with the files, for a model that goes by `name`.
     ///
     /// # Errors
     /// InvalidArg for a load without a config, paths that would leave the directory, and names that no folder could
     /// have; Internal if the files cannot be written.
-    pub(crate) fn directory(&self, name: &str) -> Result<ModelDir> {
+    pub(crate) fn directory(&self, name: &str, scratch: &Scratch) -> Result<ModelDir> {
         if self.config.is_none() {
             return Err(Error::invalid_arg(
                 "Load parameter 'config' must be specified for model file override",
@@ -62,15 +62,9 @@ impl LoadParameters {
                  characters"
             )));
         }
-        // Only for this user, so that nobody else can put links into it.
-        let private = fs::Permissions::from_mode(0o700);
-        let folder = tempfile::Builder::new().prefix("nereid-").permissions(private).tempdir();
-        let folder = folder.map_err(|e| {
-            Error::internal(format!("failed to create a temporary directory: {}", os_text(&e)))
+        let folder = scratch.folder(|folder| {
+            self.files.iter().try_for_each(|(key, contents)| write(folder, key, contents))
         })?;
-        for (key, contents) in &self.files {
-            write(folder.path(), key, contents)?;
-        }
         ModelDir::temporary(folder)
     }
 }

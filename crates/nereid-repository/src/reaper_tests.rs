@@ -38,7 +38,7 @@ fn version(table: &Arc<Table>, version: u64, reaper: &Reaper) -> Arc<ModelVersio
         scheduler: Scheduler::start(options).unwrap(),
         passive: Mutex::default(),
         model: Arc::new(Mutex::new(Box::new(Identity))),
-        dir: ModelDir::temporary(tempfile::tempdir().unwrap()).unwrap(),
+        dir: ModelDir::temporary(tempfile::tempdir().unwrap().into()).unwrap(),
         departure: table.arrived(&id, version),
     };
     let description = Description {

@@ -13,6 +13,7 @@ use crate::disk::{self, Root};
 use crate::loader::Loader;
 use crate::poll;
 use crate::reaper::Reaper;
+use crate::scratch::Scratch;
 use crate::table::Table;
 use crate::turns::Turns;
 use crate::update::{Failure, Source, Wanted};
@@ -30,6 +31,7 @@ pub struct Repository {
     /// Of every model that serves.
     pub(crate) sources: Mutex<HashMap<ModelId, Source>>,
     pub(crate) stop_polling: Arc<Stop>,
+    pub(crate) scratch: Scratch,
     startup_failures: Vec<StartupFailure>,
 }
 
@@ -64,6 +66,7 @@ impl Repository {
             turns: Turns::default(),
             sources: Mutex::default(),
             stop_polling: Arc::default(),
+            scratch: Scratch::default(),
             startup_failures: Vec::new(),
         };
         repository.startup_failures = repository.load_at_start(&models);

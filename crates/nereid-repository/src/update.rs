@@ -149,7 +149,7 @@ impl Repository {
         let poll = |dir| poll::poll(model, dir, parameters.model_config()?, &self.options);
         if !parameters.files.is_empty() {
             // Without a fingerprint: the next load goes back to the disk, whatever is there.
-            return Ok(Some((poll(parameters.directory(&model.name)?)?, None)));
+            return Ok(Some((poll(parameters.directory(&model.name, &self.scratch)?)?, None)));
         }
         let dir = self.locate(model)?;
         let fingerprint = Fingerprint::take(&dir).ok();
