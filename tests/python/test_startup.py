@@ -140,3 +140,16 @@ def test_files_beside_the_models_are_ignored(tmp_path: pathlib.Path) -> None:
     with serving(repository, tmp_path / "log") as server:
         infers(server)
         assert [e["name"] for e in server.post("/v2/repository/index").json()] == ["mnist_mlp"]
+
+
+def test_nothing_is_left_in_the_home_folder_or_among_temporary_files(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ONNX Runtime's telemetry would leave an identifier and a database there, before it asks for Microsoft's address."""
+    home, repository = tmp_path / "home", tmp_path / "models"
+    home.mkdir()
+    for variable in ("HOME", "TMPDIR"):
+        monkeypatch.setenv(variable, str(home))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    models.write(repository, "identity", models.identity("FP32"))
+    with serving(repository, tmp_path / "log"):
+        assert list(home.rglob("*")) == []
+    assert list(home.rglob("*")) == []

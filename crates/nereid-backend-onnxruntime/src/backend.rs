@@ -12,7 +12,7 @@ use crate::graph::Graph;
 use crate::model::OnnxModel;
 use crate::runtime::Runtime;
 use crate::settings::Settings;
-use crate::{autocomplete, model_file, session};
+use crate::{autocomplete, model_file, session, telemetry};
 
 /// What an [`OnnxRuntime`] needs to know.
 #[derive(Debug, Clone, Default)]
@@ -37,12 +37,14 @@ pub struct OnnxRuntime {
 }
 
 impl OnnxRuntime {
-    /// A backend. Does not touch the library.
+    /// A backend. Does not touch the library, but turns its telemetry off in the environment of the process: make the
+    /// first one before there are threads of foreign code.
     ///
     /// # Errors
     /// `InvalidArg` for a setting that does not parse.
     pub fn new(options: Options) -> Result<Self> {
         let Options { library, cpu_threads, settings } = options;
+        telemetry::off();
         Ok(Self { library, cpu_threads: cpu_threads.max(1), settings: Settings::parse(&settings)? })
     }
 

@@ -28,6 +28,7 @@ mod runtime;
 mod session;
 mod settings;
 mod strings;
+mod telemetry;
 mod tensorrt;
 mod terminate;
 mod threads;

@@ -71,7 +71,7 @@ impl Runtime {
     fn new(settings: &Settings, cpu_threads: usize) -> Result<Self> {
         let api = ort::api();
         let env = environment(api, settings, cpu_threads)?;
-        // SAFETY: the environment was just made. Telemetry exists only on Windows, but stays off anyway.
+        // SAFETY: the environment was just made. For libraries that do not know the variable in `telemetry`.
         check(api, unsafe { (api.DisableTelemetryEvents)(env.as_ptr()) })?;
         let mut allocator = std::ptr::null_mut();
         // SAFETY: the argument is a place for the pointer.
