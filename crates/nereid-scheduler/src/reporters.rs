@@ -16,8 +16,10 @@ use crate::Statistics;
 use crate::latencies::{Latencies, LatencyOptions, LatencyValues};
 use crate::statistics::{Counts, FailureReason};
 
-/// Failures of so many series that are gone are remembered; load requests choose labels, so there is an end to it.
+/// Failures of so many series that are gone are remembered, and only of those with labels of so many bytes together;
+/// load requests choose labels, so there is an end to it.
 const MAX_GONE: usize = 1000;
+const MAX_GONE_LABELS_BYTES: usize = 4096;
 
 /// Failures by reason, in the order of [`FailureReason::ALL`].
 type Failures = [u64; FailureReason::ALL.len()];
@@ -66,6 +68,12 @@ struct Reporter {
     gone: Counts,
     /// Held by us and, while the version lives, by its scheduler.
     versions: Vec<Arc<Statistics>>,
+}
+
+impl SeriesId {
+    fn bytes(&self) -> usize {
+        self.model.len() + self.tags.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>()
+    }
 }
 
 impl Reporters {
@@ -132,6 +140,7 @@ impl Reporter {
 
 fn retire(reporters: &mut BTreeMap<SeriesId, Reporter>) {
     reporters.values_mut().for_each(Reporter::retire);
+    reporters.retain(|id, reporter| !reporter.versions.is_empty() || id.bytes() <= MAX_GONE_LABELS_BYTES);
     let mut excess = reporters.values().filter(|r| r.versions.is_empty()).count().saturating_sub(MAX_GONE);
     reporters.retain(|_, reporter| {
         let forget = excess > 0 && reporter.versions.is_empty();
@@ -227,5 +236,12 @@ mod tests {
         assert_eq!(reporters.series().len(), MAX_GONE + 1);
         assert!(shown(&reporters, "0").1.is_some());
         drop(lives);
+        let long = "x".repeat(MAX_GONE_LABELS_BYTES + 1);
+        let tagged = SeriesId { tags: BTreeMap::from([("a".into(), long)]), ..id("0") };
+        let lives = reporters.version(tagged.clone(), None);
+        let is_there = || reporters.series().iter().any(|series| series.id == tagged);
+        assert!(is_there());
+        drop(lives);
+        assert!(!is_there());
     }
 }
