@@ -9,13 +9,17 @@ use std::task::{Context, Poll, ready};
 use nereid_core::{Error, InferRequest, InferResponse, Respond, Responder, Result, ValidRequest};
 use nereid_repository::{ModelVersion, Repository};
 use nereid_scheduler::{Lead, Queued, Ticket};
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 use crate::logging::LogControl;
 use crate::off_the_loop::off_the_loop;
 use crate::shared_memory::SharedMemory;
 use crate::trace::{Trace, Tracer};
 use crate::verbose::Verbose;
+
+/// Loads and unloads that run, or wait for others of the same model, at the same time. Each has a thread until its end,
+/// of the 512 that there are per event loop for everything that takes long.
+const MAX_CONTROLS: usize = 128;
 
 /// What the frontends serve.
 #[derive(Debug)]
@@ -25,6 +29,7 @@ pub struct Service {
     id: String,
     shared_memory: SharedMemory,
     exiting: AtomicBool,
+    controls: Arc<Semaphore>,
     log: LogControl,
     tracer: Tracer,
 }
@@ -49,6 +54,7 @@ impl Service {
             id,
             shared_memory,
             exiting: AtomicBool::new(false),
+            controls: Arc::new(Semaphore::new(MAX_CONTROLS)),
             log,
             tracer,
         }
@@ -127,6 +133,24 @@ impl Service {
         action: impl FnOnce(&Self) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         off_the_loop(move || action(&self)).await
+    }
+
+    /// Loads or unloads models: as [`Self::off_the_loop`], but not more than [`MAX_CONTROLS`] at the same time. What
+    /// has begun goes on when nobody waits for it any more.
+    ///
+    /// # Errors
+    /// Those of `action`.
+    pub(crate) async fn control<T: Send + 'static>(
+        self: Arc<Self>,
+        action: impl FnOnce(&Repository) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let turn = self.controls.clone().acquire_owned().await.expect("never closed");
+        self.off_the_loop(move |service| {
+            let result = action(&service.repository);
+            drop(turn);
+            result
+        })
+        .await
     }
 
     /// Runs one request on `model` and tells `trace` what happens. Dropping the future cancels the request.
@@ -233,5 +257,36 @@ struct Waiting(oneshot::Sender<Result<InferResponse>>);
 impl Respond for Waiting {
     fn respond(self: Box<Self>, result: Result<InferResponse>) {
         drop(self.0.send(result)); // fails only when the client has gone
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::task::Waker;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn loads_that_hang_leave_threads_for_others() {
+        let repository = Repository::open(nereid_repository::Options::default(), Vec::new()).unwrap();
+        let service = Arc::new(Service::new(repository, ServiceOptions::default()));
+        let (end, ended) = mpsc::channel::<()>();
+        let ended = Arc::new(parking_lot::Mutex::new(ended));
+        let hang = || {
+            let (service, ended) = (service.clone(), ended.clone());
+            Box::pin(service.control(move |_| Ok(ended.lock().recv().is_ok())))
+        };
+        let mut hanging: Vec<_> = (0..2 * MAX_CONTROLS).map(|_| hang()).collect();
+        for control in &mut hanging {
+            assert_eq!(control.as_mut().poll(&mut Context::from_waker(Waker::noop())), Poll::Pending);
+        }
+        assert_eq!(service.controls.available_permits(), 0);
+        assert_eq!(service.clone().off_the_loop(|_| Ok(7)).await, Ok(7));
+        drop(hanging.drain(..MAX_CONTROLS)); // nobody waits for these; they run all the same
+        drop(end);
+        for control in hanging {
+            assert_eq!(control.await, Ok(false));
+        }
     }
 }

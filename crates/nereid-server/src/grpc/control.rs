@@ -20,9 +20,9 @@ pub(super) async fn load(
     request: RepositoryModelLoadRequest,
 ) -> Answer<RepositoryModelLoadResponse> {
     let RepositoryModelLoadRequest { repository_name, model_name, parameters } = request;
-    let loaded = service.off_the_loop(move |service| {
+    let loaded = service.control(move |repository| {
         unnamed(&repository_name)?;
-        service.repository().load_model(&model_name, &load_parameters(parameters)?)
+        repository.load_model(&model_name, &load_parameters(parameters)?)
     });
     answer(loaded.await.map(|()| RepositoryModelLoadResponse {}))
 }
@@ -33,9 +33,9 @@ pub(super) async fn unload(
     request: RepositoryModelUnloadRequest,
 ) -> Answer<RepositoryModelUnloadResponse> {
     let RepositoryModelUnloadRequest { repository_name, model_name, parameters } = request;
-    let unloaded = service.off_the_loop(move |service| {
+    let unloaded = service.control(move |repository| {
         unnamed(&repository_name)?;
-        service.repository().unload_model(&model_name, unload_dependents(&parameters)?)
+        repository.unload_model(&model_name, unload_dependents(&parameters)?)
     });
     answer(unloaded.await.map(|()| RepositoryModelUnloadResponse {}))
 }

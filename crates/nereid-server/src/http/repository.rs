@@ -37,9 +37,9 @@ pub(super) async fn load(
     request: Request,
 ) -> Result<Response, Refused> {
     let body = read(&http, request).await?;
-    let loaded = http.service.off_the_loop(move |service| {
+    let loaded = http.service.control(move |repository| {
         let parameters = load_parameters(body)?;
-        service.repository().load_model(&path.0, &parameters)
+        repository.load_model(&path.0, &parameters)
     });
     loaded.await?;
     Ok(reply::json(""))
@@ -51,9 +51,9 @@ pub(super) async fn unload(
     request: Request,
 ) -> Result<Response, Refused> {
     let body = read(&http, request).await?;
-    let unloaded = http.service.off_the_loop(move |service| {
+    let unloaded = http.service.control(move |repository| {
         let dependents = unload_dependents(&body)?;
-        service.repository().unload_model(&path.0, dependents)
+        repository.unload_model(&path.0, dependents)
     });
     unloaded.await?;
     Ok(reply::json(""))
