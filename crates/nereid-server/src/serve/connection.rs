@@ -8,7 +8,6 @@ use std::future::Future;
 use std::net::TcpStream;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use http::{HeaderValue, header};
@@ -18,12 +17,17 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::age;
 use super::linger::Lingering;
+use super::listening::{Flag, Listening};
 use super::watched::Watched;
 use super::{Draining, HttpService, Tls};
 
 /// How long an idle HTTP/1.1 connection may still bring a request after draining has begun: a client
 /// that was just about to send one is answered, with `Connection: close`.
 const LAST_CALL: Duration = Duration::from_secs(1);
+/// How long a client may be silent once it was told that its HTTP/2 connection ends. The telling includes a ping, which
+/// a client that is still there answers at once, whatever its calls do; without this one that has gone without a word
+/// would keep the server from ending. gRPC's own servers wait for 20 seconds.
+const SILENCE: Duration = Duration::from_secs(10);
 /// How long a client may take until the head of its next request is there; an idle connection is closed after
 /// this. Long, because Triton has no such limit and clients pool their connections.
 pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(600);
@@ -142,10 +146,10 @@ async fn http1(
     mut draining: Draining,
 ) -> hyper::Result<()> {
     let told = draining.clone();
-    let used = Used::default();
+    let used = Flag::default(); // while it has not brought a request, hyper does not end it gracefully
     let user = used.clone();
     let service = service_fn(move |request| {
-        user.set();
+        user.set(true);
         let mut service = service.clone();
         let told = told.clone();
         async move {
@@ -179,10 +183,10 @@ async fn http2(
     lifetime: Lifetime,
     mut draining: Draining,
 ) -> hyper::Result<()> {
-    let used = Used::default();
+    let used = Flag::default(); // while it has not brought a request, hyper does not end it gracefully
     let user = used.clone();
     let service = service_fn(move |request| {
-        user.set();
+        user.set(true);
         service.clone().call(request)
     });
     let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
@@ -199,19 +203,24 @@ async fn http2(
     if let Some(Ping { interval, timeout }) = lifetime.ping {
         builder.keep_alive_interval(interval).keep_alive_timeout(timeout);
     }
-    let mut connection = pin!(builder.serve_connection(io, service));
+    let heard = Flag::default();
+    let mut connection = pin!(builder.serve_connection(Listening::new(io, heard.clone()), service));
     let too_old = tokio::select! {
         biased;
         result = connection.as_mut() => return result,
         () = draining.started() => false,
         () = age::reached(lifetime.max_age) => true,
     };
-    connection.as_mut().graceful_shutdown(); // GOAWAY; streams that are open end normally
-    let unused = async {
+    connection.as_mut().graceful_shutdown(); // GOAWAY and a ping; streams that are open end normally
+    heard.set(false);
+    let silent = async {
         tokio::time::sleep(LAST_CALL).await;
         if used.get() {
-            std::future::pending().await
-        }
+            tokio::time::sleep(SILENCE - LAST_CALL).await;
+            if heard.get() {
+                std::future::pending().await
+            }
+        } // else half a preface would be waited for
     };
     let over = async {
         match lifetime.grace.filter(|_| too_old) {
@@ -222,24 +231,10 @@ async fn http2(
     tokio::select! {
         biased;
         result = connection => return result,
-        () = unused => {} // half a preface would be waited for
+        () = silent => tracing::debug!("connection ended: nothing came from the client"),
         () = over => tracing::debug!("connection ended: its age and its grace are over"),
     }
     Ok(())
-}
-
-/// Whether a connection has brought a request. While it has not, hyper does not end it gracefully.
-#[derive(Clone, Default)]
-struct Used(Arc<AtomicBool>);
-
-impl Used {
-    fn set(&self) {
-        self.0.store(true, Relaxed);
-    }
-
-    fn get(&self) -> bool {
-        self.0.load(Relaxed)
-    }
 }
 
 async fn last_call(draining: &mut Draining) {
@@ -255,3 +250,7 @@ async fn first<T>(main: impl Future<Output = T>, limit: impl Future<Output = ()>
         () = limit => None,
     }
 }
+
+#[cfg(test)]
+#[path = "connection_tests.rs"]
+mod tests;

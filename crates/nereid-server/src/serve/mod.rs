@@ -5,6 +5,7 @@ mod connection;
 mod drain;
 mod linger;
 mod listener;
+mod listening;
 mod shards;
 mod tls;
 mod watched;
