@@ -238,16 +238,14 @@ where
                 }
             }
             match ready!(Pin::new(&mut me.body).poll_frame(cx)) {
-                Some(Ok(frame)) => match frame.into_data() {
-                    Ok(data) => me.rest = data,
-                    Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
-                },
+                Some(Ok(frame)) if frame.is_data() => me.rest = frame.into_data().unwrap_or_default(),
                 Some(Err(e)) => return Poll::Ready(Some(Err(e.into()))),
-                None if me.have > 0 || matches!(me.state, State::Holding(_)) => {
+                _ if me.have > 0 || !matches!(me.state, State::Between) => {
                     me.pass(0);
                     let status = Status::internal("the body ends within a message");
                     return Poll::Ready(Some(Err(status.into())));
                 }
+                Some(Ok(trailers)) => return Poll::Ready(Some(Ok(trailers))),
                 None => return Poll::Ready(None),
             }
         }

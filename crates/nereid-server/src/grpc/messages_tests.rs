@@ -1,6 +1,7 @@
 //! Bodies in every cut, through every job.
 
 use futures_util::stream;
+use http::HeaderMap;
 use http_body_util::{BodyExt, StreamBody};
 
 use super::*;
@@ -124,6 +125,7 @@ async fn what_cannot_be_a_message() {
         (Job::Keep, vec![0, 0], "the body ends within a message"),
         (Job::Keep, vec![0, 0, 0x20, 0, 0, 1], "the body ends within a message"),
         (gzip, vec![1, 0, 0, 0, 9, 1], "the body ends within a message"),
+        (Job::Keep, vec![0, 0, 0, 0, 9, 1], "the body ends within a message"),
     ] {
         let status = all(job, cut(&wire, 3)).await.unwrap_err();
         assert!(status.message().starts_with(expected), "{status:?}");
@@ -133,5 +135,18 @@ async fn what_cannot_be_a_message() {
             tonic::Code::Internal
         };
         assert_eq!(status.code(), code);
+    }
+}
+
+#[tokio::test]
+async fn trailers_come_between_messages_only() {
+    let whole = message(0, &vec![1; HOLD_ABOVE + 1]);
+    for there in [0, 3, 5, 6, whole.len() - 1, whole.len()] {
+        let data = Frame::data(Bytes::copy_from_slice(&whole[..there]));
+        let frames = [Ok::<_, BoxError>(data), Ok(Frame::trailers(HeaderMap::new()))];
+        let bounds = Bounds { message: LIMIT, jobs: Arc::new(Semaphore::new(1)) };
+        let body = Messages::new(StreamBody::new(stream::iter(frames)), Job::Keep, bounds);
+        let complete = there == 0 || there == whole.len();
+        assert_eq!(body.collect().await.is_ok(), complete, "{there} bytes");
     }
 }

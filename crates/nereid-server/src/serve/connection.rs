@@ -31,8 +31,11 @@ const SILENCE: Duration = Duration::from_secs(10);
 /// How long a client may take until the head of its next request is there; an idle connection is closed after
 /// this. Long, because Triton has no such limit and clients pool their connections.
 pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(600);
-/// Bytes that a client may send ahead of the server's reading, per stream and per connection.
+/// Bytes that a client may send ahead of the server's reading, per stream.
 const WINDOW: u32 = 4 << 20;
+/// The same for all streams of a connection. A stream that has enough requests in flight is not read for a while; were
+/// this no more than the window of one, no other call of that client could send anything meanwhile.
+const CONNECTION_WINDOW: u32 = 16 * WINDOW;
 const FRAME: u32 = 1 << 20;
 /// Calls that one connection may have open. gRPC's own servers have no limit, and clients share one connection
 /// for all their calls: more than may wait in a model's queue usefully, and few enough to bound memory.
@@ -193,7 +196,7 @@ async fn http2(
     builder
         .timer(TokioTimer::new())
         .initial_stream_window_size(WINDOW)
-        .initial_connection_window_size(WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
         .max_frame_size(FRAME)
         .max_concurrent_streams(MAX_STREAMS)
         .max_header_list_size(MAX_HEADER_LIST)

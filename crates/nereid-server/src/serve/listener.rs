@@ -17,6 +17,9 @@ const SAY_EVERY: Duration = Duration::from_secs(10);
 /// After this long without a byte the system asks whether a client is still there, so that one that has gone without a
 /// word does not keep its connection for ever. gRPC's default for its pings, at no cost per request.
 pub const TCP_KEEPALIVE: Duration = Duration::from_secs(7200);
+/// How long a client may take nothing of what is sent to it; its connection, and the answers that wait for it, are then
+/// given up by the system. As generous as the limits on heads and bodies: Triton has none.
+const UNREAD_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// A socket with an address that nobody can connect to yet.
 #[derive(Debug)]
@@ -50,7 +53,8 @@ fn bind_address(address: SocketAddr, reuse: bool) -> io::Result<Bound> {
     if reuse {
         socket.set_reuse_port(true)?;
     }
-    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(TCP_KEEPALIVE))?; // connections inherit it
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(TCP_KEEPALIVE))?; // connections inherit it,
+    socket.set_tcp_user_timeout(Some(UNREAD_TIMEOUT))?; // and this
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     let address = socket.local_addr()?.as_socket().unwrap_or(address);
@@ -116,6 +120,8 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use socket2::SockRef;
+
     use super::*;
 
     #[tokio::test]
@@ -126,7 +132,9 @@ mod tests {
         assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
         let listener = bound.listen().unwrap();
         let client = TcpStream::connect(address).unwrap();
-        assert_eq!(listener.accept().await.peer_addr().unwrap(), client.local_addr().unwrap());
+        let accepted = listener.accept().await;
+        assert_eq!(accepted.peer_addr().unwrap(), client.local_addr().unwrap());
+        assert_eq!(SockRef::from(&accepted).tcp_user_timeout().unwrap(), Some(UNREAD_TIMEOUT), "inherited");
         let late: Vec<_> = (0..3).map(|_| TcpStream::connect(address).unwrap()).collect();
         assert_eq!(listener.close().len(), late.len());
         assert!(TcpStream::connect(address).is_err());
