@@ -19,6 +19,7 @@ GRPC_KEY = {"triton-grpc-protocol-infer-key": "open sesame"}
 FLAGS = [
     "--model-control-mode=explicit",
     "--load-model=mnist_mlp",
+    "--log-verbose=2",
     "--http-restricted-api=inference,model-repository:infer-key=open sesame",
     "--http-restricted-api=statistics:admin-key=a=b:c",
     "--grpc-restricted-protocol=inference,model-repository:infer-key=open sesame",
@@ -114,6 +115,7 @@ def test_grpc_streams(restricted: Nereid) -> None:
 
 
 def test_values_are_not_logged(restricted: Nereid) -> None:
+    assert restricted.request("GET", "/v2/repository/index", headers=dict(HTTP_KEY)).status == 405
     assert "open sesame" not in restricted.log()
 
 

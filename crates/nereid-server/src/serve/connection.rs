@@ -35,7 +35,7 @@ pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(600);
 const WINDOW: u32 = 4 << 20;
 /// The same for all streams of a connection. A stream that has enough requests in flight is not read for a while; were
 /// this no more than the window of one, no other call of that client could send anything meanwhile.
-const CONNECTION_WINDOW: u32 = 16 * WINDOW;
+const CONNECTION_WINDOW: u32 = 8 * WINDOW;
 const FRAME: u32 = 1 << 20;
 /// Calls that one connection may have open. gRPC's own servers have no limit, and clients share one connection
 /// for all their calls: more than may wait in a model's queue usefully, and few enough to bound memory.

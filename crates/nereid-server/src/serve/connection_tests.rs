@@ -11,7 +11,7 @@ use super::*;
 const PREFACE_AND_SETTINGS: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 /// `POST http://x/` on stream 1, without a body.
 const CALL: &[u8] = b"\0\0\x06\x01\x05\0\0\0\x01\x83\x86\x84\x41\x01x";
-const PING: &[u8] = b"\0\0\x08\x06\0\0\0\0\012345678";
+const PING: &[u8] = b"\0\0\x08\x06\0\0\0\0\0abcdefgh";
 const GOAWAY: u8 = 7;
 
 /// A client, and the connection that it talks to, whose calls are never answered.

@@ -1,6 +1,6 @@
 //! The table of flags: names, kinds and order are Triton's (`SetupOptions` and `SetupOptionGroups` of
-//! `command_line_parser.cc`, release 2.73), the words are ours; a few flags are Nereid's own. One row per flag; what a flag does stands in its
-//! row, as a function on the [`Draft`].
+//! `command_line_parser.cc`, release 2.73), the words are ours; a few flags are Nereid's own. One row per flag; what a
+//! flag does stands in its row, as a function on the [`Draft`].
 
 mod deprecated;
 mod endpoints;
