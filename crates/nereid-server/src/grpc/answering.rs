@@ -12,7 +12,10 @@ use super::infer::{Decoded, Started};
 use crate::service::Service;
 
 /// A request whose answer is awaited. Dropping it cancels the request.
-pub(super) struct Answering(State);
+pub(super) struct Answering {
+    held_bytes: usize,
+    state: State,
+}
 
 enum State {
     Running(Started),
@@ -22,15 +25,11 @@ enum State {
 
 /// What is to be written.
 pub(super) enum Answer {
-    Done {
-        response: ModelInferResponse,
-        held_bytes: usize,
-    },
+    Done(ModelInferResponse),
     /// The request failed after it was queued; `response` names it.
     Failed {
         response: ModelInferResponse,
         error: Error,
-        held_bytes: usize,
     },
     /// The request `id` was not queued.
     Refused {
@@ -43,46 +42,59 @@ pub(super) enum Answer {
 
 impl Answering {
     /// Puts the request `id`, if it was understood, into its model's queue, at once: requests are queued in the
-    /// order in which they are started, which those of a sequence rely on.
-    pub(super) fn start(service: &Service, id: String, decoded: Result<Decoded>) -> Self {
+    /// order in which they are started, which those of a sequence rely on. `message_bytes` is the request's size on
+    /// the wire.
+    pub(super) fn start(
+        service: &Service,
+        id: String,
+        message_bytes: usize,
+        decoded: Result<Decoded>,
+    ) -> Self {
         match decoded.and_then(|decoded| decoded.start(service)) {
-            Ok(started) => Self(State::Running(started)),
+            Ok(started) => {
+                // The first is larger if tensors came from shared memory.
+                let held_bytes = started.input_bytes().max(message_bytes);
+                Self { held_bytes, state: State::Running(started) }
+            }
             Err(error) => Self::refuse(id, error),
         }
     }
 
     /// A request that is refused as it comes.
     pub(super) fn refuse(id: String, error: Error) -> Self {
-        Self(State::Known(Some(Answer::Refused { id, error })))
+        // Both may be as long as the client likes, which may have named a model that there is not.
+        let held_bytes = id.len() + error.message().len();
+        Self { held_bytes, state: State::Known(Some(Answer::Refused { id, error })) }
     }
 
     /// The end of a stream that cannot be read on.
     pub(super) fn broken(status: Status) -> Self {
-        Self(State::Known(Some(Answer::Broken(status))))
+        Self { held_bytes: 0, state: State::Known(Some(Answer::Broken(status))) }
     }
 
-    /// Size of the tensors that are kept until the answer is here.
+    /// Size of what is kept until the answer is written.
     pub(super) fn held_bytes(&self) -> usize {
-        match &self.0 {
-            State::Running(started) => started.input_bytes(),
-            State::Known(_) => 0,
-        }
+        self.held_bytes
     }
 }
 
 impl Future for Answering {
-    type Output = Answer;
+    /// The answer, and [`Self::held_bytes`], which it frees.
+    type Output = (Answer, usize);
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Answer> {
-        let started = match &mut self.0 {
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let held_bytes = self.held_bytes;
+        let started = match &mut self.state {
             State::Running(started) => started,
-            State::Known(answer) => return answer.take().map_or(Poll::Pending, Poll::Ready),
+            State::Known(answer) => {
+                return answer.take().map_or(Poll::Pending, |answer| Poll::Ready((answer, held_bytes)));
+            }
         };
         let result = ready!(Pin::new(&mut *started).poll(context));
-        let held_bytes = started.input_bytes();
-        Poll::Ready(match result {
-            Ok(response) => Answer::Done { response, held_bytes },
-            Err(error) => Answer::Failed { response: started.named(), error, held_bytes },
-        })
+        let answer = match result {
+            Ok(response) => Answer::Done(response),
+            Err(error) => Answer::Failed { response: started.named(), error },
+        };
+        Poll::Ready((answer, held_bytes))
     }
 }

@@ -12,6 +12,7 @@ use futures_util::stream::FuturesOrdered;
 use futures_util::{FutureExt, Stream, StreamExt};
 use nereid_core::{Error, Parameter};
 use nereid_protocol::inference::{ModelInferRequest, ModelInferResponse, ModelStreamInferResponse};
+use prost::Message;
 use tonic::{Request, Status, Streaming};
 
 use super::answering::{Answer, Answering};
@@ -24,8 +25,8 @@ use crate::status;
 
 /// Requests of one stream that may be in flight; more wait in the connection.
 const IN_FLIGHT: usize = 1024;
-/// A stream starts no further request while it holds this much: the tensors of the requests in flight, and of
-/// their answers as if each were as large as the largest so far. One request may always be in flight.
+/// A stream starts no further request while it holds this much: the requests in flight, and the tensors of their
+/// answers as if each were as large as the largest so far. One request may always be in flight.
 const HELD_BYTES: usize = 64 << 20;
 const GRPC_ERROR: &str = "triton_grpc_error";
 const FINAL_RESPONSE: &str = "triton_final_response";
@@ -37,8 +38,8 @@ pub(super) type Responses = Pin<Box<dyn Stream<Item = Result<ModelStreamInferRes
 /// Ends when the server drains.
 type DrainingStarted = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// The id of a request, and the request once it is complete.
-type Reading = Pin<Box<dyn Future<Output = (String, nereid_core::Result<Decoded>)> + Send>>;
+/// The id of a request, its size on the wire, and the request once it is complete.
+type Reading = Pin<Box<dyn Future<Output = (String, usize, nereid_core::Result<Decoded>)> + Send>>;
 
 /// Serves one stream. Dropping the responses cancels what waits or runs.
 ///
@@ -63,7 +64,7 @@ struct Session<R> {
     /// The next request, while its tensors are read from shared memory; later ones wait for it.
     reading: Option<Reading>,
     in_flight: FuturesOrdered<Answering>,
-    /// Size of the tensors of the requests in flight.
+    /// Size of the requests in flight.
     held_bytes: usize,
     /// Size of the largest answer so far.
     largest_answer: usize,
@@ -118,9 +119,9 @@ where
     /// The next request, started or known to fail.
     fn poll_request(&mut self, context: &mut Context<'_>) -> Poll<Option<Answering>> {
         if let Some(reading) = &mut self.reading {
-            let (id, decoded) = ready!(reading.poll_unpin(context));
+            let (id, message_bytes, decoded) = ready!(reading.poll_unpin(context));
             self.reading = None;
-            return Poll::Ready(Some(Answering::start(&self.service, id, decoded)));
+            return Poll::Ready(Some(Answering::start(&self.service, id, message_bytes, decoded)));
         }
         let Some(requests) = &mut self.requests else { return Poll::Ready(None) };
         let request = match ready!(requests.poll_next_unpin(context)) {
@@ -130,32 +131,30 @@ where
                 return Poll::Ready(broken_or_over.and_then(Result::err).map(Answering::broken));
             }
         };
-        let id = request.id.clone();
+        let (id, message_bytes) = (request.id.clone(), request.encoded_len());
         if self.draining.is_none() {
             return Poll::Ready(Some(Answering::refuse(id, Error::unavailable(DRAINING))));
         }
         match infer::decode(&self.service, request, &self.forwarded) {
             Ok(decoded) if decoded.has_more_to_read() => {
-                self.reading = Some(Box::pin(async move { (id, decoded.read().await) }));
+                self.reading = Some(Box::pin(async move { (id, message_bytes, decoded.read().await) }));
                 self.poll_request(context)
             }
-            decoded => Poll::Ready(Some(Answering::start(&self.service, id, decoded))),
+            decoded => Poll::Ready(Some(Answering::start(&self.service, id, message_bytes, decoded))),
         }
     }
 
     /// The message for an answer.
     fn write(&mut self, answer: Answer) -> Result<ModelStreamInferResponse, Status> {
         match answer {
-            Answer::Done { mut response, held_bytes } => {
-                self.held_bytes -= held_bytes;
+            Answer::Done(mut response) => {
                 let bytes = response.raw_output_contents.iter().map(|contents| contents.len()).sum();
                 self.largest_answer = self.largest_answer.max(bytes);
                 set_final(&mut response);
                 Ok(ModelStreamInferResponse { infer_response: Some(response), ..Default::default() })
             }
             Answer::Failed { error, .. } if self.grpc_errors => Err(self.end(status::grpc(&error))),
-            Answer::Failed { mut response, error, held_bytes } => {
-                self.held_bytes -= held_bytes;
+            Answer::Failed { mut response, error } => {
                 set_final(&mut response);
                 Ok(in_band(response, &error))
             }
@@ -169,7 +168,7 @@ where
     /// Listens no longer, and cancels what is in flight.
     fn end(&mut self, status: Status) -> Status {
         (self.requests, self.reading) = (None, None);
-        self.in_flight = FuturesOrdered::new();
+        (self.in_flight, self.held_bytes) = (FuturesOrdered::new(), 0);
         status
     }
 }
@@ -184,7 +183,10 @@ where
         let this = self.get_mut();
         this.read(context);
         match this.in_flight.poll_next_unpin(context) {
-            Poll::Ready(Some(answer)) => Poll::Ready(Some(this.write(answer))),
+            Poll::Ready(Some((answer, held_bytes))) => {
+                this.held_bytes -= held_bytes;
+                Poll::Ready(Some(this.write(answer)))
+            }
             Poll::Pending => Poll::Pending,
             Poll::Ready(None) if this.reading.is_some() => Poll::Pending,
             Poll::Ready(None) if this.requests.is_none() => Poll::Ready(None),

@@ -63,7 +63,7 @@ fn id_and_error(response: ModelStreamInferResponse) -> (String, String) {
 async fn a_stream_holds_so_many_requests_and_so_many_bytes() {
     // How many requests are in flight before any answer has come, and how many are left after many.
     for (elements, held, left) in
-        [(1, IN_FLIGHT, IN_FLIGHT - 1), (HELD_BYTES / 40, 11, 5), (HELD_BYTES / 4, 1, 0), (HELD_BYTES, 1, 0)]
+        [(1, IN_FLIGHT, IN_FLIGHT - 1), (HELD_BYTES / 40, 10, 4), (HELD_BYTES / 4, 1, 0), (HELD_BYTES, 1, 0)]
     {
         let mut session = session(requests(2000, elements));
         future::poll_fn(|context| {
@@ -71,12 +71,32 @@ async fn a_stream_holds_so_many_requests_and_so_many_bytes() {
             Poll::Ready(())
         })
         .await;
-        assert_eq!((session.in_flight.len(), session.held_bytes), (held, 4 * held * elements), "{elements}");
+        let sizes: usize = (0..held).map(|id| request(id, elements).encoded_len()).sum();
+        assert_eq!((session.in_flight.len(), session.held_bytes), (held, sizes), "{elements}");
         for id in 0..7 {
             let answer = session.next().await.unwrap().unwrap();
             assert_eq!(id_and_error(answer), (id.to_string(), String::new()));
         }
         assert_eq!(session.in_flight.len(), left, "{elements}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_a_tensor_is_held_too() {
+    let long = "x".repeat(HELD_BYTES / 8);
+    let unknown = ModelInferRequest { model_name: long.clone(), ..request(0, 1) };
+    let named = ModelInferRequest { id: long, ..request(0, 1) };
+    for request in [unknown, named] {
+        let requests = stream::repeat_with(move || Ok(request.clone())).take(20).boxed();
+        let mut session = session(requests);
+        future::poll_fn(|context| {
+            session.read(context);
+            Poll::Ready(())
+        })
+        .await;
+        assert_eq!(session.in_flight.len(), 8);
+        assert_eq!(session.by_ref().count().await, 20);
+        assert_eq!(session.held_bytes, 0);
     }
 }
 
