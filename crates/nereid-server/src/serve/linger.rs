@@ -84,11 +84,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Lingering<S> {
             Some(closing) => closing,
             None => {
                 ready!(Pin::new(&mut *stream).poll_shutdown(context))?;
-                let patience = if draining.has_started() { Duration::ZERO } else { FIRST_TIME };
-                closing.insert(Closing { left: MOST_BYTES, end: Box::pin(tokio::time::sleep(patience)) })
+                closing.insert(Closing { left: MOST_BYTES, end: Box::pin(tokio::time::sleep(FIRST_TIME)) })
             }
         };
-        closing.poll(stream, context).map(Ok)
+        match closing.poll(stream, context) {
+            // Whoever serves the connection polls it when draining starts.
+            Poll::Pending if !draining.has_started() => Poll::Pending,
+            _ => Poll::Ready(Ok(())),
+        }
     }
 }
 
@@ -117,6 +120,7 @@ impl Closing {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
     use tokio::time::Instant;
 
@@ -160,6 +164,7 @@ mod tests {
         let (_client, server) = duplex(1000);
         let drain = Drain::new();
         let mut server = Lingering::new(server, drain.draining());
+        assert!(server.shutdown().now_or_never().is_none(), "until it drains");
         let start = Instant::now();
         let ending = tokio::spawn(drain.drain(MOST_TIME));
         tokio::task::yield_now().await;
