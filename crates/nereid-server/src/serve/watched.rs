@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use futures_util::FutureExt;
+use futures_util::future::maybe_done;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
@@ -22,7 +23,7 @@ pub(super) struct Watched {
     /// still reach it.
     used: bool,
     /// Ends when the client has gone; made when it is needed first.
-    gone: Option<Pin<Box<dyn Future<Output = io::Result<()>> + Send>>>,
+    gone: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
 impl Watched {
@@ -31,10 +32,15 @@ impl Watched {
         Self { stream, watches, used: false, gone: None }
     }
 
-    fn poll_gone(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Ready once the client has gone, then always. A socket that cannot be watched, because no file is left to open,
+    /// is served as if its client stayed.
+    fn poll_gone(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let gone = match &mut self.gone {
             Some(gone) => gone,
-            empty => empty.insert(Box::pin(gone(watch(&self.stream)?))),
+            empty => {
+                let Ok(stream) = watch(&self.stream) else { return Poll::Pending };
+                empty.insert(Box::pin(maybe_done(gone(stream)))) // may be asked again when it is done
+            }
         };
         gone.poll_unpin(context)
     }
@@ -45,9 +51,9 @@ fn watch(stream: &TcpStream) -> io::Result<TcpStream> {
     TcpStream::from_std(StdStream::from(SockRef::from(stream).try_clone()?))
 }
 
-async fn gone(stream: TcpStream) -> io::Result<()> {
+async fn gone(stream: TcpStream) {
     // Of urgent data the socket is not told, so that this wakes up for the end of the client's data alone.
-    stream.ready(Interest::PRIORITY).await.map(drop)
+    let _ = stream.ready(Interest::PRIORITY).await;
 }
 
 impl AsyncRead for Watched {
@@ -85,11 +91,8 @@ impl AsyncWrite for Watched {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.watches
-            && !std::mem::take(&mut self.used)
-            && let Poll::Ready(gone) = self.poll_gone(context)
-        {
-            return Poll::Ready(gone.and(Err(io::ErrorKind::ConnectionReset.into())));
+        if self.watches && !std::mem::take(&mut self.used) && self.poll_gone(context).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
         }
         Pin::new(&mut self.stream).poll_flush(context)
     }
@@ -133,6 +136,7 @@ mod tests {
             });
             let error = tokio::time::timeout(Duration::from_secs(20), flush).await.unwrap().unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+            assert_eq!(server.flush().await.unwrap_err().kind(), io::ErrorKind::ConnectionReset, "and again");
         }
     }
 
