@@ -19,7 +19,7 @@ use crate::terminate::Handle;
 pub(crate) struct OnnxInstance {
     inputs: Inputs,
     outputs: Outputs,
-    run_options: Handle,
+    run_options: Arc<Handle>,
     /// The graph keeps the output shapes that it declares; see [`Self::run`].
     preallocate: bool,
     // Last, so that values and names that point into it go first.
@@ -33,6 +33,7 @@ impl OnnxInstance {
     /// An instance that runs `loaded`.
     pub(crate) fn new(loaded: Arc<Loaded>, run_options: Handle) -> Self {
         let inputs = Inputs::new(&loaded.plan);
+        let run_options = Arc::new(run_options);
         Self { inputs, outputs: Outputs::default(), run_options, preallocate: true, loaded }
     }
 
@@ -91,6 +92,6 @@ impl Instance for OnnxInstance {
     }
 
     fn terminator(&self) -> Option<Arc<dyn Terminate>> {
-        Some(Arc::new(self.run_options.clone()))
+        Some(self.run_options.clone())
     }
 }

@@ -1,7 +1,5 @@
 //! The settings of an instance's runs, which are also the handle by which another thread stops them.
 
-use std::sync::Arc;
-
 use nereid_core::backend::Terminate;
 use ort::sys::OrtRunOptions;
 
@@ -12,15 +10,15 @@ use crate::runtime::Runtime;
 /// Run options that an instance shares with whoever may stop it.
 ///
 /// ONNX Runtime looks at the word between two nodes, also in subgraphs: a run ends after the node that it is at.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Handle {
     runtime: &'static Runtime,
-    options: Arc<RunOptions>,
+    options: RunOptions,
 }
 
 impl Handle {
     pub(crate) fn new(runtime: &'static Runtime, options: RunOptions) -> Self {
-        Self { runtime, options: Arc::new(options) }
+        Self { runtime, options }
     }
 
     /// For `Run`; valid while `self` lives.
