@@ -1,7 +1,8 @@
 //! The codec of the gRPC services: prost's, behind a look at how many fields a message has.
 //!
 //! An empty input takes 2 bytes on the wire and a hundred in memory, so that a message of the allowed size could ask
-//! for a hundred gigabytes. Only the outermost fields are counted: what is inside them costs what was sent.
+//! for a hundred gigabytes. Only the outermost fields are counted: inside them the worst is a list of empty
+//! strings, sixteen times what was sent.
 
 use prost::Message;
 use tonic::Status;
