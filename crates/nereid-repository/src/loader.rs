@@ -145,8 +145,9 @@ impl Loader {
             config: config.clone(),
             instances: active,
             delay_until_queued: self.delay_until_queued,
+            statistics,
         };
-        let scheduler = Scheduler::start_with(options, statistics)?;
+        let scheduler = Scheduler::start(options)?;
         let departure = self.table.arrived(&model.id, version);
         let dir = model.dir.clone();
         Ok(Running { scheduler, passive: Mutex::new(passive), model: loaded, dir, departure })

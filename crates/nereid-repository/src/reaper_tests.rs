@@ -32,7 +32,12 @@ impl Model for Identity {
 fn version(table: &Arc<Table>, version: u64, reaper: &Reaper) -> Arc<ModelVersion> {
     let config: Arc<ModelConfig> = Arc::new(identity_config(8));
     let instances: Vec<Box<dyn Instance>> = vec![Box::new(TestInstance::identity())];
-    let options = SchedulerOptions { config: config.clone(), instances, delay_until_queued: 0 };
+    let options = SchedulerOptions {
+        config: config.clone(),
+        instances,
+        delay_until_queued: 0,
+        statistics: Arc::default(),
+    };
     let id = ModelId::bare("m");
     let running = Running {
         scheduler: Scheduler::start(options).unwrap(),

@@ -22,6 +22,8 @@ pub struct SchedulerOptions {
     /// Hold the first batch until this many requests wait; 0 for normal service. A test hook of
     /// Triton's (`TRITONSERVER_DELAY_SCHEDULER`).
     pub delay_until_queued: usize,
+    /// Where it counts: those of the scheduler that it takes over from, or new ones.
+    pub statistics: Arc<Statistics>,
 }
 
 /// Queue, batcher and instances of one version of a model.
@@ -50,16 +52,8 @@ impl Scheduler {
     /// # Errors
     /// The system refuses a thread.
     pub fn start(options: SchedulerOptions) -> Result<Self> {
-        Self::start_with(options, Arc::default())
-    }
-
-    /// As [`Self::start`], counting on in the `statistics` of the scheduler that this one takes over from.
-    ///
-    /// # Errors
-    /// The system refuses a thread.
-    pub fn start_with(options: SchedulerOptions, statistics: Arc<Statistics>) -> Result<Self> {
         let workers = options.instances.len();
-        let shared = Arc::new(Shared::new(options, statistics));
+        let shared = Arc::new(Shared::new(options));
         let mut scheduler = Self { shared, threads: Vec::with_capacity(workers + 1) };
         for i in 0..workers {
             scheduler.spawn(&format!("instance-{i}"), worker::run)?;

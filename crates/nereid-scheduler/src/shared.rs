@@ -82,8 +82,8 @@ pub(crate) enum Next {
 }
 
 impl Shared {
-    pub(crate) fn new(options: SchedulerOptions, statistics: Arc<Statistics>) -> Self {
-        let SchedulerOptions { config, instances, delay_until_queued } = options;
+    pub(crate) fn new(options: SchedulerOptions) -> Self {
+        let SchedulerOptions { config, instances, delay_until_queued, statistics } = options;
         let (queue, ordering) = match &config.scheduling {
             Scheduling::Default => (Queue::unlimited(), None),
             Scheduling::DynamicBatching(batching) => {

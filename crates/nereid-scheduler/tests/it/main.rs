@@ -101,7 +101,12 @@ impl Gate {
 
 fn start(config: ModelConfig, instances: Vec<Box<dyn Instance>>) -> (Arc<ModelConfig>, Scheduler) {
     let config = Arc::new(config);
-    let options = SchedulerOptions { config: config.clone(), instances, delay_until_queued: 0 };
+    let options = SchedulerOptions {
+        config: config.clone(),
+        instances,
+        delay_until_queued: 0,
+        statistics: Arc::default(),
+    };
     (config, Scheduler::start(options).unwrap())
 }
 
