@@ -6,8 +6,8 @@ use criterion::Criterion;
 use nereid_core::config::{DynamicBatching, Scheduling};
 use nereid_core::testing::{identity_config, identity_request};
 use nereid_core::{InferResponse, ModelConfig, Respond, Responder, Result, Timestamp};
-use nereid_scheduler::batcher::Batcher;
-use nereid_scheduler::queue::{Entry, Queue};
+use nereid_scheduler::batching::batcher::Batcher;
+use nereid_scheduler::batching::queue::{Entry, Queue};
 
 /// Adds them.
 pub(crate) fn all(criterion: &mut Criterion) {

@@ -1,32 +1,16 @@
-//! One model's queue, dynamic batcher, instance workers and statistics, and the metrics of all models.
+//! Everything between a valid request and the instances of its model: one [`Scheduler`] per loaded version, of the kind
+//! that its config chooses, and what all versions have done.
 //!
-//! Knows neither HTTP, gRPC nor the file system. Decisions ([`queue`], [`batcher`]) are pure and take
-//! `now`; `scheduler`, `shared`, `worker`, `lead` and `timer` are the shells that own the lock, the clock
-//! and the threads.
+//! Knows neither HTTP, gRPC nor the file system. Decisions are pure and take `now`; the shells around them own locks,
+//! clocks and threads.
 
-pub mod batcher;
-mod instance;
-pub mod latencies;
-mod lead;
-mod line;
-mod ordering;
-mod pace;
-mod quantiles;
-pub mod queue;
-mod reporters;
-mod running;
+pub mod batching;
 mod scheduler;
-mod shared;
 pub mod statistics;
-mod summary;
-mod timer;
-mod worker;
 
-pub use latencies::LatencyOptions;
-pub use lead::Lead;
-pub use quantiles::{MAX_SAMPLES, Quantile};
-pub use queue::Ticket;
-pub use reporters::{Reporters, Series, SeriesId};
+pub use batching::Lead;
+pub use batching::queue::Ticket;
 pub use scheduler::{Queued, Scheduler, SchedulerOptions};
-pub use statistics::Statistics;
-pub use summary::SummaryValues;
+pub use statistics::{
+    LatencyOptions, MAX_SAMPLES, Quantile, Reporters, Series, SeriesId, Statistics, SummaryValues,
+};

@@ -1,18 +1,13 @@
-//! One model's scheduler as others see it: started with instances, given requests, stopped. What happens in
-//! between is in `shared`.
+//! One version's scheduler as others see it, whatever its kind: started, given requests, stopped.
 
 use std::fmt;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
 
 use nereid_core::backend::Instance;
-use nereid_core::{Error, ModelConfig, Responder, Result, Timestamp, ValidRequest};
+use nereid_core::{ModelConfig, Responder, Result, ValidRequest};
 
-use crate::lead::Lead;
-use crate::queue::{Entry, Ticket};
-use crate::shared::Shared;
-use crate::statistics::Statistics;
-use crate::{timer, worker};
+use crate::batching::BatchScheduler;
+use crate::{Lead, Statistics, Ticket};
 
 /// What a scheduler is made of.
 pub struct SchedulerOptions {
@@ -26,12 +21,18 @@ pub struct SchedulerOptions {
     pub statistics: Arc<Statistics>,
 }
 
-/// Queue, batcher and instances of one version of a model.
+/// What stands between the valid requests to one version of a model and its instances.
 ///
-/// Dropping it refuses nothing that was accepted: its threads finish the queue, then end.
+/// Dropping it refuses nothing that was accepted: its threads finish what waits, then end.
 pub struct Scheduler {
-    shared: Arc<Shared>,
-    threads: Vec<JoinHandle<()>>,
+    config: Arc<ModelConfig>,
+    statistics: Arc<Statistics>,
+    kind: Kind,
+}
+
+/// The schedulers that a config can choose.
+enum Kind {
+    Batching(BatchScheduler),
 }
 
 /// A request that was accepted: its responder will get exactly one answer.
@@ -47,31 +48,14 @@ pub struct Queued {
 }
 
 impl Scheduler {
-    /// Starts one thread per instance.
+    /// Starts the scheduler that the config chooses.
     ///
     /// # Errors
     /// The system refuses a thread.
     pub fn start(options: SchedulerOptions) -> Result<Self> {
-        let workers = options.instances.len();
-        let shared = Arc::new(Shared::new(options));
-        let mut scheduler = Self { shared, threads: Vec::with_capacity(workers + 1) };
-        for i in 0..workers {
-            scheduler.spawn(&format!("instance-{i}"), worker::run)?;
-        }
-        if scheduler.shared.has_timeouts() {
-            scheduler.spawn("queue-timer", timer::run)?;
-        }
-        Ok(scheduler)
-    }
-
-    fn spawn(&mut self, name: &str, body: fn(Arc<Shared>)) -> Result<()> {
-        let shared = self.shared.clone();
-        let spawned = thread::Builder::new().name(name.to_owned()).spawn(move || body(shared));
-        let thread = spawned.map_err(|e| {
-            Error::internal(format!("failed to start a thread for model '{}': {e}", self.shared.config.name))
-        })?;
-        self.threads.push(thread);
-        Ok(())
+        let (config, statistics) = (options.config.clone(), options.statistics.clone());
+        let kind = Kind::Batching(BatchScheduler::start(options)?);
+        Ok(Self { config, statistics, kind })
     }
 
     /// Queues a request; its answer goes to `responder`.
@@ -80,9 +64,9 @@ impl Scheduler {
     /// `Unavailable`: the queue is full, or the scheduler stops. The responder is let go unanswered, and
     /// nothing is counted.
     pub fn enqueue(&self, request: ValidRequest, responder: Responder) -> Result<Queued> {
-        let entry = Entry::new(request, responder, Timestamp::now());
-        let (ticket, lead) = Shared::enqueue(&self.shared, entry)?;
-        Ok(Queued { ticket, lead })
+        match &self.kind {
+            Kind::Batching(scheduler) => scheduler.enqueue(request, responder),
+        }
     }
 
     /// Nobody waits for the request of `ticket` any more. If it waits in the queue it leaves it at once, is
@@ -91,46 +75,42 @@ impl Scheduler {
     ///
     /// Blocks no longer than [`Self::enqueue`] does.
     pub fn cancel(&self, ticket: Ticket) {
-        self.shared.cancel(ticket);
+        match &self.kind {
+            Kind::Batching(scheduler) => scheduler.cancel(ticket),
+        }
     }
 
     /// Counters of this version.
     pub fn statistics(&self) -> &Arc<Statistics> {
-        &self.shared.statistics
+        &self.statistics
     }
 
     /// Requests that wait for an instance.
     pub fn pending(&self) -> usize {
-        self.shared.state.lock().queue.len()
+        match &self.kind {
+            Kind::Batching(scheduler) => scheduler.pending(),
+        }
     }
 
     /// Refuses new requests; those already queued run, without waiting for company.
     pub fn stop(&self) {
-        self.shared.stop();
+        match &self.kind {
+            Kind::Batching(scheduler) => scheduler.stop(),
+        }
     }
 
     /// Finishes what was accepted, refuses the rest, waits, however long it takes, until the threads have ended,
     /// and frees the instances. Must not be called on a thread of the scheduler or while this thread has a lead.
     pub fn join(&mut self) {
-        self.shared.stop();
-        for thread in self.threads.drain(..) {
-            if thread.join().is_err() {
-                tracing::error!(model = self.shared.config.name, "a thread of the scheduler panicked");
-            }
+        match &mut self.kind {
+            Kind::Batching(scheduler) => scheduler.join(),
         }
-        self.shared.close();
-    }
-}
-
-impl Drop for Scheduler {
-    fn drop(&mut self) {
-        self.shared.stop();
     }
 }
 
 impl fmt::Debug for Scheduler {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Scheduler").field("model", &self.shared.config.name).finish_non_exhaustive()
+        f.debug_struct("Scheduler").field("model", &self.config.name).finish_non_exhaustive()
     }
 }
 

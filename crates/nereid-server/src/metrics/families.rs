@@ -2,7 +2,7 @@
 //! summaries, each in the order of `metrics.cc`), then our own.
 
 use nereid_scheduler::SummaryValues;
-use nereid_scheduler::latencies::{Buckets, Part};
+use nereid_scheduler::statistics::latencies::{Buckets, Part};
 use nereid_scheduler::statistics::{BUCKETS_US, Counts, FailureReason, Histogram};
 
 use super::MetricsOptions;

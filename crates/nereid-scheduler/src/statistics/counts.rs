@@ -8,7 +8,7 @@ use std::sync::Arc;
 use nereid_core::{Timestamp, Timing, unix_ms};
 use parking_lot::Mutex;
 
-use crate::latencies::Latencies;
+use super::latencies::Latencies;
 
 /// Why a request failed after it was accepted; the `reason` label of `nv_inference_request_failure`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

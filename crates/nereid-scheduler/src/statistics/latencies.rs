@@ -4,9 +4,9 @@
 use nereid_core::Timestamp;
 use parking_lot::Mutex;
 
-use crate::quantiles::Quantile;
-use crate::statistics::ExecutionTimes;
-use crate::summary::{Answer, Summary, SummaryValues};
+use super::ExecutionTimes;
+use super::quantiles::Quantile;
+use super::summary::{Answer, Summary, SummaryValues};
 
 /// Upper bounds of the histogram of first responses, in milliseconds (`metric_model_reporter.h`).
 pub const FIRST_RESPONSE_MS: [f64; 4] = [100.0, 500.0, 2_000.0, 5_000.0];

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use nereid_core::Timestamp;
 
-use crate::shared::Shared;
+use super::shared::Shared;
 
 /// Runs until the scheduler stops and its queue is empty. Started only where requests can time out.
 pub(crate) fn run(shared: Arc<Shared>) {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use nereid_core::backend::{Instance, Terminate};
 
-use crate::queue::Entry;
+use super::queue::Entry;
 
 /// An instance, and where [`Running`] keeps its books.
 pub(crate) struct Seat {

@@ -7,8 +7,8 @@ use nereid_core::backend::Instance;
 use nereid_core::batch::{Batch, split};
 use nereid_core::{Error, InferResponse, ModelConfig, Result, Timestamp};
 
-use crate::ordering::Answer;
-use crate::queue::Entry;
+use super::ordering::Answer;
+use super::queue::Entry;
 use crate::statistics::{ExecutionTimes, FailureReason, Statistics};
 
 /// What became of a batch. Answers stand in the order of its requests.

@@ -3,8 +3,8 @@
 use nereid_core::testing::{identity_config, identity_request};
 use nereid_core::{InferResponse, Respond, Responder, Result};
 
+use super::super::queue::Entry;
 use super::*;
-use crate::queue::Entry;
 
 struct Nobody;
 

@@ -12,9 +12,9 @@ use std::sync::Arc;
 use nereid_core::Timestamp;
 use parking_lot::Mutex;
 
-use crate::Statistics;
-use crate::latencies::{Latencies, LatencyOptions, LatencyValues};
-use crate::statistics::{Counts, FailureReason};
+use super::Statistics;
+use super::latencies::{Latencies, LatencyOptions, LatencyValues};
+use super::{Counts, FailureReason};
 
 /// Failures of so many series that are gone are remembered, and only of those with labels of so many bytes together;
 /// load requests choose labels, so there is an end to it.
@@ -223,7 +223,7 @@ mod tests {
         assert_eq!(bounds(&reporters), [1.0, 2.0]);
         drop((first, second));
         let _third = reporters.version(id("m"), None);
-        assert_eq!(bounds(&reporters), crate::latencies::FIRST_RESPONSE_MS);
+        assert_eq!(bounds(&reporters), crate::statistics::latencies::FIRST_RESPONSE_MS);
     }
 
     #[test]

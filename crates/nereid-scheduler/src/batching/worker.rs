@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use nereid_core::Timestamp;
 
-use crate::shared::{Next, Shared};
+use super::shared::{Next, Shared};
 
 /// Runs until the scheduler stops and its queue is empty.
 pub(crate) fn run(shared: Arc<Shared>) {

@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 
-use crate::queue::Entry;
+use super::queue::Entry;
 
 /// Gaps that may stay however few entries are left.
 const MOST_GAPS: usize = 32;

@@ -5,7 +5,7 @@ use std::mem;
 
 use nereid_core::Timestamp;
 
-use crate::quantiles::{Quantile, Sketch};
+use super::quantiles::{Quantile, Sketch};
 
 /// How old a value may be that still counts, in nanoseconds (prometheus-cpp, `Summary`).
 const MAX_AGE_NS: u64 = 60_000_000_000;

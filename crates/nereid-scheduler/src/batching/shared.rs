@@ -12,14 +12,14 @@ use nereid_core::config::Scheduling;
 use nereid_core::{Error, ModelConfig, Result, Timestamp};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
+use super::batcher::{Batcher, Decision};
+use super::instance::{self, Outcome};
+use super::lead::Lead;
+use super::ordering::Ordering;
+use super::pace::Pace;
+use super::queue::{Entry, Queue, Ticket};
+use super::running::{Running, Seat};
 use crate::SchedulerOptions;
-use crate::batcher::{Batcher, Decision};
-use crate::instance::{self, Outcome};
-use crate::lead::Lead;
-use crate::ordering::Ordering;
-use crate::pace::Pace;
-use crate::queue::{Entry, Queue, Ticket};
-use crate::running::{Running, Seat};
 use crate::statistics::{FailureReason, Statistics};
 
 /// What the scheduler, its threads and its leads share.

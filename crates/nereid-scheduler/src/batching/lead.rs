@@ -7,7 +7,7 @@ use std::thread::ThreadId;
 
 use nereid_core::Timestamp;
 
-use crate::shared::{Next, Shared};
+use super::shared::{Next, Shared};
 
 /// A promise to look at a queue soon. See [`crate::Scheduler::enqueue`].
 pub struct Lead {

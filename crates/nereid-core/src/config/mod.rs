@@ -1,10 +1,16 @@
 //! The model config that the program trusts: what is left of a `ModelConfig` after it was parsed,
 //! completed and validated. Only what serving needs; the full message stays with the repository.
 
+mod instances;
+mod scheduling;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::DataType;
+
+pub use instances::{InstanceKind, InstanceSpec};
+pub use scheduling::{DynamicBatching, QueuePolicy, Scheduling, TimeoutAction};
 
 /// Configuration of one model, checked.
 #[derive(Debug, Clone, Default)]
@@ -52,73 +58,6 @@ pub struct OutputConfig {
     pub dims: Vec<i64>,
     /// Shape that the model itself gives instead of `dims`.
     pub reshape: Option<Vec<i64>>,
-}
-
-/// Which scheduler serves the model.
-#[derive(Debug, Clone, Default)]
-pub enum Scheduling {
-    /// Each request is one execution.
-    #[default]
-    Default,
-    /// Requests are merged into batches.
-    DynamicBatching(DynamicBatching),
-}
-
-/// `dynamic_batching` of a config, normalised.
-#[derive(Debug, Clone, Default)]
-pub struct DynamicBatching {
-    /// Ascending; never empty after normalisation.
-    pub preferred_batch_sizes: Vec<u32>,
-    pub max_queue_delay_us: u64,
-    pub preserve_ordering: bool,
-    /// Levels 1 (highest) to this; 0 means that there are no levels.
-    pub priority_levels: u64,
-    pub default_priority_level: u64,
-    pub default_queue_policy: QueuePolicy,
-    /// Level to policy, where it is not the default one.
-    pub priority_queue_policies: BTreeMap<u64, QueuePolicy>,
-}
-
-/// How long and how many requests may wait.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct QueuePolicy {
-    pub timeout_action: TimeoutAction,
-    /// 0 means no time-out.
-    pub default_timeout_us: u64,
-    pub allow_timeout_override: bool,
-    /// 0 means no limit.
-    pub max_queue_size: u32,
-}
-
-/// What happens to a request that waited too long.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum TimeoutAction {
-    /// It is answered with an error.
-    #[default]
-    Reject,
-    /// It goes behind all requests that have not timed out.
-    Delay,
-}
-
-/// One instance to create.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InstanceSpec {
-    /// `<group>_<index>`, or with a device `<group>_<index>_gpu<device>`.
-    pub name: String,
-    pub kind: InstanceKind,
-    /// Loaded but never scheduled.
-    pub passive: bool,
-}
-
-/// Where an instance runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum InstanceKind {
-    Cpu,
-    Gpu {
-        device: i32,
-    },
-    /// The backend decides.
-    Model,
 }
 
 /// `optimization` of a config, as far as backends read it.

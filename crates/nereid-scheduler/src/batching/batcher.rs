@@ -7,7 +7,7 @@
 use nereid_core::config::{DynamicBatching, Scheduling};
 use nereid_core::{ModelConfig, Timestamp, ValidRequest};
 
-use crate::queue::Queue;
+use super::queue::Queue;
 
 /// What to do with the queue now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

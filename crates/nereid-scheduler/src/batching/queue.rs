@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use nereid_core::config::{DynamicBatching, QueuePolicy, TimeoutAction};
 use nereid_core::{Responder, Timestamp, ValidRequest};
 
-use crate::line::Line;
+use super::line::Line;
 
 /// A request, its way back, and since when it waits.
 #[derive(Debug)]

@@ -1,0 +1,88 @@
+//! The default scheduler and the dynamic batcher as others see them: started with instances, given requests,
+//! stopped. What happens in between is in `shared`.
+
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use nereid_core::{Error, Responder, Result, Timestamp, ValidRequest};
+
+use super::queue::{Entry, Ticket};
+use super::shared::Shared;
+use super::{timer, worker};
+use crate::{Queued, SchedulerOptions};
+
+/// Queue, batcher and instances of one version of a model.
+///
+/// Dropping it refuses nothing that was accepted: its threads finish the queue, then end.
+pub(crate) struct BatchScheduler {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl BatchScheduler {
+    /// Starts one thread per instance.
+    ///
+    /// # Errors
+    /// The system refuses a thread.
+    pub(crate) fn start(options: SchedulerOptions) -> Result<Self> {
+        let workers = options.instances.len();
+        let shared = Arc::new(Shared::new(options));
+        let mut scheduler = Self { shared, threads: Vec::with_capacity(workers + 1) };
+        for i in 0..workers {
+            scheduler.spawn(&format!("instance-{i}"), worker::run)?;
+        }
+        if scheduler.shared.has_timeouts() {
+            scheduler.spawn("queue-timer", timer::run)?;
+        }
+        Ok(scheduler)
+    }
+
+    fn spawn(&mut self, name: &str, body: fn(Arc<Shared>)) -> Result<()> {
+        let shared = self.shared.clone();
+        let spawned = thread::Builder::new().name(name.to_owned()).spawn(move || body(shared));
+        let thread = spawned.map_err(|e| {
+            Error::internal(format!("failed to start a thread for model '{}': {e}", self.shared.config.name))
+        })?;
+        self.threads.push(thread);
+        Ok(())
+    }
+
+    /// See [`crate::Scheduler::enqueue`].
+    pub(crate) fn enqueue(&self, request: ValidRequest, responder: Responder) -> Result<Queued> {
+        let entry = Entry::new(request, responder, Timestamp::now());
+        let (ticket, lead) = Shared::enqueue(&self.shared, entry)?;
+        Ok(Queued { ticket, lead })
+    }
+
+    /// See [`crate::Scheduler::cancel`].
+    pub(crate) fn cancel(&self, ticket: Ticket) {
+        self.shared.cancel(ticket);
+    }
+
+    /// See [`crate::Scheduler::pending`].
+    pub(crate) fn pending(&self) -> usize {
+        self.shared.state.lock().queue.len()
+    }
+
+    /// See [`crate::Scheduler::stop`].
+    pub(crate) fn stop(&self) {
+        self.shared.stop();
+    }
+
+    /// See [`crate::Scheduler::join`].
+    pub(crate) fn join(&mut self) {
+        self.shared.stop();
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!(model = self.shared.config.name, "a thread of the scheduler panicked");
+            }
+        }
+        self.shared.close();
+    }
+}
+
+impl Drop for BatchScheduler {
+    fn drop(&mut self) {
+        self.shared.stop();
+    }
+}

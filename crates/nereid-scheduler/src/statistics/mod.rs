@@ -1,0 +1,16 @@
+//! What a version of a model has done: [`counts`] are counted once per batch, [`latencies`] on request, and
+//! [`reporters`] make series of metrics of them.
+
+mod counts;
+pub mod latencies;
+mod quantiles;
+mod reporters;
+mod summary;
+
+pub use counts::{
+    BUCKETS_US, BatchCounts, Counts, Duration, ExecutionTimes, FailureReason, Histogram, Statistics,
+};
+pub use latencies::LatencyOptions;
+pub use quantiles::{MAX_SAMPLES, Quantile};
+pub use reporters::{Reporters, Series, SeriesId};
+pub use summary::SummaryValues;
