@@ -6,7 +6,7 @@ use std::sync::Arc;
 use nereid_core::backend::Instance;
 use nereid_core::{ModelConfig, Responder, Result, ValidRequest};
 
-use crate::batching::BatchScheduler;
+use crate::kind::Kind;
 use crate::{Lead, Statistics, Ticket};
 
 /// What a scheduler is made of.
@@ -27,12 +27,8 @@ pub struct SchedulerOptions {
 pub struct Scheduler {
     config: Arc<ModelConfig>,
     statistics: Arc<Statistics>,
-    kind: Kind,
-}
-
-/// The schedulers that a config can choose.
-enum Kind {
-    Batching(BatchScheduler),
+    /// Shared with what may have to queue a request again.
+    kind: Arc<Kind>,
 }
 
 /// A request that was accepted: its responder will get exactly one answer.
@@ -54,7 +50,7 @@ impl Scheduler {
     /// The system refuses a thread.
     pub fn start(options: SchedulerOptions) -> Result<Self> {
         let (config, statistics) = (options.config.clone(), options.statistics.clone());
-        let kind = Kind::Batching(BatchScheduler::start(options)?);
+        let kind = Arc::new(Kind::start(options)?);
         Ok(Self { config, statistics, kind })
     }
 
@@ -64,9 +60,7 @@ impl Scheduler {
     /// `Unavailable`: the queue is full, or the scheduler stops. The responder is let go unanswered, and
     /// nothing is counted.
     pub fn enqueue(&self, request: ValidRequest, responder: Responder) -> Result<Queued> {
-        match &self.kind {
-            Kind::Batching(scheduler) => scheduler.enqueue(request, responder),
-        }
+        self.kind.enqueue(request, responder)
     }
 
     /// Nobody waits for the request of `ticket` any more. If it waits in the queue it leaves it at once, is
@@ -75,9 +69,7 @@ impl Scheduler {
     ///
     /// Blocks no longer than [`Self::enqueue`] does.
     pub fn cancel(&self, ticket: Ticket) {
-        match &self.kind {
-            Kind::Batching(scheduler) => scheduler.cancel(ticket),
-        }
+        self.kind.cancel(ticket);
     }
 
     /// Counters of this version.
@@ -87,24 +79,24 @@ impl Scheduler {
 
     /// Requests that wait for an instance.
     pub fn pending(&self) -> usize {
-        match &self.kind {
-            Kind::Batching(scheduler) => scheduler.pending(),
-        }
+        self.kind.pending()
     }
 
     /// Refuses new requests; those already queued run, without waiting for company.
     pub fn stop(&self) {
-        match &self.kind {
-            Kind::Batching(scheduler) => scheduler.stop(),
-        }
+        self.kind.stop();
     }
 
     /// Finishes what was accepted, refuses the rest, waits, however long it takes, until the threads have ended,
     /// and frees the instances. Must not be called on a thread of the scheduler or while this thread has a lead.
-    pub fn join(&mut self) {
-        match &mut self.kind {
-            Kind::Batching(scheduler) => scheduler.join(),
-        }
+    pub fn join(&self) {
+        self.kind.join();
+    }
+}
+
+impl Drop for Scheduler {
+    fn drop(&mut self) {
+        self.kind.stop();
     }
 }
 

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use nereid_core::{Error, Responder, Result, Timestamp, ValidRequest};
+use parking_lot::Mutex;
 
-use super::queue::{Entry, Ticket};
+use super::queue::{self, Entry};
 use super::shared::Shared;
 use super::{timer, worker};
+use crate::ticket::{Place, Ticket};
 use crate::{Queued, SchedulerOptions};
 
 /// Queue, batcher and instances of one version of a model.
@@ -16,7 +18,8 @@ use crate::{Queued, SchedulerOptions};
 /// Dropping it refuses nothing that was accepted: its threads finish the queue, then end.
 pub(crate) struct BatchScheduler {
     shared: Arc<Shared>,
-    threads: Vec<JoinHandle<()>>,
+    /// Until they are waited for.
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl BatchScheduler {
@@ -27,7 +30,7 @@ impl BatchScheduler {
     pub(crate) fn start(options: SchedulerOptions) -> Result<Self> {
         let workers = options.instances.len();
         let shared = Arc::new(Shared::new(options));
-        let mut scheduler = Self { shared, threads: Vec::with_capacity(workers + 1) };
+        let scheduler = Self { shared, threads: Mutex::default() };
         for i in 0..workers {
             scheduler.spawn(&format!("instance-{i}"), worker::run)?;
         }
@@ -37,13 +40,13 @@ impl BatchScheduler {
         Ok(scheduler)
     }
 
-    fn spawn(&mut self, name: &str, body: fn(Arc<Shared>)) -> Result<()> {
+    fn spawn(&self, name: &str, body: fn(Arc<Shared>)) -> Result<()> {
         let shared = self.shared.clone();
         let spawned = thread::Builder::new().name(name.to_owned()).spawn(move || body(shared));
         let thread = spawned.map_err(|e| {
             Error::internal(format!("failed to start a thread for model '{}': {e}", self.shared.config.name))
         })?;
-        self.threads.push(thread);
+        self.threads.lock().push(thread);
         Ok(())
     }
 
@@ -51,11 +54,11 @@ impl BatchScheduler {
     pub(crate) fn enqueue(&self, request: ValidRequest, responder: Responder) -> Result<Queued> {
         let entry = Entry::new(request, responder, Timestamp::now());
         let (ticket, lead) = Shared::enqueue(&self.shared, entry)?;
-        Ok(Queued { ticket, lead })
+        Ok(Queued { ticket: Ticket(Place::Batching(ticket)), lead })
     }
 
     /// See [`crate::Scheduler::cancel`].
-    pub(crate) fn cancel(&self, ticket: Ticket) {
+    pub(crate) fn cancel(&self, ticket: queue::Ticket) {
         self.shared.cancel(ticket);
     }
 
@@ -70,9 +73,10 @@ impl BatchScheduler {
     }
 
     /// See [`crate::Scheduler::join`].
-    pub(crate) fn join(&mut self) {
+    pub(crate) fn join(&self) {
         self.shared.stop();
-        for thread in self.threads.drain(..) {
+        let threads = std::mem::take(&mut *self.threads.lock());
+        for thread in threads {
             if thread.join().is_err() {
                 tracing::error!(model = self.shared.config.name, "a thread of the scheduler panicked");
             }

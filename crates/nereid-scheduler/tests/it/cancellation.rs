@@ -252,7 +252,6 @@ fn joining_ends_when_the_last_request_is_cancelled() {
     assert_eq!(answers.next_error(), cancelled(2.0));
     let (joined, wait) = mpsc::channel();
     std::thread::spawn(move || {
-        let mut scheduler = scheduler;
         scheduler.join();
         joined.send(scheduler)
     });
@@ -374,7 +373,7 @@ fn eight_threads_that_cancel_lose_nothing_and_count_nothing_twice() {
         instances.push(Box::new(instance.terminated_by(stop.clone())) as Box<dyn Instance>);
         stops.push(stop);
     }
-    let (config, mut scheduler) = start(batching(preferred(8)), instances);
+    let (config, scheduler) = start(batching(preferred(8)), instances);
     let (ok, cancelled) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let begin = Barrier::new(8);
     std::thread::scope(|scope| {
