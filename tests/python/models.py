@@ -2,6 +2,7 @@
 
 import pathlib
 import shutil
+from collections.abc import Iterable
 
 import onnx
 from onnx import TensorProto, helper
@@ -43,6 +44,32 @@ def write(repository: pathlib.Path, name: str, model: onnx.ModelProto | bytes, c
     (version / "model.onnx").write_bytes(model if isinstance(model, bytes) else model.SerializeToString())
     if config is not None:
         (repository / name / "config.pbtxt").write_text(config)
+
+
+def write_identity(
+    repository: pathlib.Path,
+    name: str,
+    tensors: Iterable[tuple[str, list[int]]] = (("FP32", [-1]),),
+    *,
+    max_batch_size: int = 0,
+    parameters: dict[str, object] | None = None,
+    more: str = "",
+) -> None:
+    """A model of the `identity` backend, which needs no model file: `OUTPUT<n> = INPUT<n>`, each a protocol name and dims.
+
+    `execute_delay_ms` among the parameters says how long it takes. `more` is the rest of its config.
+    """
+    sides = []
+    for side in ("INPUT", "OUTPUT"):
+        parts = [
+            f'{{ name: "{side}{n}" data_type: TYPE_{"STRING" if datatype == "BYTES" else datatype} dims: {dims} }}'
+            for n, (datatype, dims) in enumerate(tensors)
+        ]
+        sides.append(f"{side.lower()} [ {', '.join(parts)} ]\n")
+    entries = [f'parameters {{ key: "{key}" value {{ string_value: "{value}" }} }}\n' for key, value in (parameters or {}).items()]
+    (repository / name / "1").mkdir(parents=True)
+    config = f'backend: "identity"\nmax_batch_size: {max_batch_size}\n' + "".join(sides + entries) + more
+    (repository / name / "config.pbtxt").write_text(config)
 
 
 def identity(datatype: str) -> onnx.ModelProto:

@@ -5,7 +5,7 @@ use std::ffi::CString;
 use std::sync::Arc;
 
 use nereid_core::config::OutputConfig;
-use nereid_core::shape::{Dims, element_count};
+use nereid_core::shape::{Dims, element_count, reshape};
 use nereid_core::{DataType, Error, ModelConfig, Result, Shape};
 use ort::sys::ONNXTensorElementDataType;
 
@@ -121,8 +121,8 @@ impl OutputPlan {
     /// `Internal` if the graph gave another rank than the config's `reshape` has.
     pub(crate) fn shown_shape(&self, actual: &[i64]) -> Result<Shape> {
         let Some(Shown { from, to }) = &self.shown else { return Ok(Shape::from_slice(actual)) };
-        let (batch, dims) = actual.split_at(usize::from(self.batched).min(actual.len()));
-        if dims.len() != from.len() {
+        let batch_dims = usize::from(self.batched);
+        if actual.len().saturating_sub(batch_dims) != from.len() {
             return Err(Error::internal(format!(
                 "output '{}' has shape {}, which cannot be reshaped from {} to {}",
                 self.shown_name,
@@ -131,10 +131,7 @@ impl OutputPlan {
                 Dims(to)
             )));
         }
-        let mut variable = from.iter().zip(dims).filter(|(from, _)| **from == -1).map(|(_, dim)| *dim);
-        let mut shape = Shape::from_slice(batch);
-        shape.extend(to.iter().map(|&dim| if dim == -1 { variable.next().unwrap_or(1) } else { dim }));
-        Ok(shape)
+        Ok(reshape(actual, batch_dims, from, to))
     }
 }
 

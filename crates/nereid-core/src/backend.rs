@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::batch::Batch;
 use crate::config::{InstanceSpec, ModelConfig};
-use crate::{DataType, OutputTensor, Result, Timestamp};
+use crate::{DataType, OutputTensor, Parameters, Result, Timestamp};
 
 /// A kind of model that Nereid can run, such as ONNX Runtime. One object per process.
 pub trait Backend: Send + Sync + Debug {
@@ -69,6 +69,8 @@ pub struct Execution {
     /// Outputs of the whole batch, in the order in which responses show them, already in the shape that
     /// clients see. Outputs that nobody asked for may be left out.
     pub outputs: Vec<OutputTensor>,
+    /// What every response of the batch carries besides.
+    pub parameters: Parameters,
     /// When the inputs stood ready for the device.
     pub inputs_ready: Timestamp,
     /// When the device was done.

@@ -37,6 +37,16 @@ pub fn matches(pattern: &[i64], dims: &[i64]) -> bool {
     pattern.len() == dims.len() && pattern.iter().zip(dims).all(|(p, d)| *p == -1 || p == d)
 }
 
+/// `actual` with its dimensions after the first `batch_dims`, which are as `from` says, as `to` says instead: what is
+/// variable in `from` is so in `to`, in the same order.
+pub fn reshape(actual: &[i64], batch_dims: usize, from: &[i64], to: &[i64]) -> Shape {
+    let (batch, dims) = actual.split_at(batch_dims.min(actual.len()));
+    let mut variable = from.iter().zip(dims).filter(|(from, _)| **from == -1).map(|(_, dim)| *dim);
+    let mut shape = Shape::from_slice(batch);
+    shape.extend(to.iter().map(|&dim| if dim == -1 { variable.next().unwrap_or(1) } else { dim }));
+    shape
+}
+
 /// Prints as Triton does: `[1,28,28]`, without blanks.
 #[derive(Debug, Clone, Copy)]
 pub struct Dims<'a>(pub &'a [i64]);
@@ -75,6 +85,18 @@ mod tests {
         assert_eq!(byte_size(DataType::Fp64, &[i64::MAX / 4]), None);
         assert_eq!(byte_size(DataType::Bytes, &[1]), None);
         assert_eq!(byte_size(DataType::Bf16, &[3, 5]), Some(30));
+    }
+
+    #[test]
+    fn reshapes() {
+        let check = |actual: &[i64], batch_dims, from: &[i64], to: &[i64], expected: &[i64]| {
+            assert_eq!(reshape(actual, batch_dims, from, to)[..], *expected);
+        };
+        check(&[2, 6], 1, &[6], &[2, 3], &[2, 2, 3]);
+        check(&[6], 0, &[6], &[2, 3], &[2, 3]);
+        check(&[9, 4, 6, 5], 1, &[-1, 6, -1], &[2, -1, 3, -1], &[9, 2, 4, 3, 5]);
+        check(&[2, 1], 1, &[1], &[], &[2]);
+        check(&[2], 1, &[], &[1], &[2, 1]);
     }
 
     #[test]

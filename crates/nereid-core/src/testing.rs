@@ -90,7 +90,8 @@ impl Instance for TestInstance {
                 data: Bytes::copy_from_slice(input.data),
             });
         }
-        Ok(Execution { outputs, inputs_ready, compute_done: Timestamp::now() })
+        let (parameters, compute_done) = (Vec::new(), Timestamp::now());
+        Ok(Execution { outputs, parameters, inputs_ready, compute_done })
     }
 
     fn terminator(&self) -> Option<Arc<dyn Terminate>> {

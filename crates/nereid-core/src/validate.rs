@@ -309,7 +309,7 @@ impl Check<'_> {
     /// The shape that the model wants for `input`.
     fn model_shape(&self, input: &InputTensor, config: &InputConfig) -> Result<Shape> {
         let batch_dims = usize::from(self.config.batches());
-        let (batch, dims) = input.shape.split_at(batch_dims.min(input.shape.len()));
+        let dims = &input.shape[batch_dims.min(input.shape.len())..];
         if dims.len() == config.dims.len() && dims.contains(&-1) {
             return Err(self.refuse(format_args!(
                 "All input dimensions should be specified for input '{}' for model '{}', got {}",
@@ -322,10 +322,7 @@ impl Check<'_> {
             return Err(self.unexpected_shape(input, config));
         }
         let Some(reshape) = &config.reshape else { return Ok(input.shape.clone()) };
-        let mut variable = config.dims.iter().zip(dims).filter(|(c, _)| **c == -1).map(|(_, d)| *d);
-        let mut shape = Shape::from_slice(batch);
-        shape.extend(reshape.iter().map(|&dim| if dim == -1 { variable.next().unwrap_or(1) } else { dim }));
-        Ok(shape)
+        Ok(shape::reshape(&input.shape, batch_dims, &config.dims, reshape))
     }
 
     fn unexpected_shape(&self, input: &InputTensor, config: &InputConfig) -> Error {

@@ -10,6 +10,8 @@ use crate::cli::Options;
 type Constructor = fn(&Options) -> Result<Arc<dyn Backend>>;
 
 const CONSTRUCTORS: &[Constructor] = &[
+    #[cfg(feature = "identity")]
+    identity,
     #[cfg(feature = "onnxruntime")]
     onnxruntime,
 ];
@@ -20,6 +22,11 @@ const CONSTRUCTORS: &[Constructor] = &[
 /// A setting of `--backend-config` makes no sense.
 pub(crate) fn all(options: &Options) -> Result<Vec<Arc<dyn Backend>>> {
     CONSTRUCTORS.iter().map(|constructor| constructor(options)).collect()
+}
+
+#[cfg(feature = "identity")]
+fn identity(_: &Options) -> Result<Arc<dyn Backend>> {
+    Ok(Arc::new(nereid_backend_identity::Identity))
 }
 
 #[cfg(feature = "onnxruntime")]

@@ -81,7 +81,10 @@ fn execute(
     let result = catch_unwind(AssertUnwindSafe(|| -> Result<_> {
         let execution = instance.execute(batch)?;
         let (inputs_ready, compute_done) = (execution.inputs_ready, execution.compute_done);
-        let responses = split(batch, execution.outputs)?;
+        let mut responses = split(batch, execution.outputs)?;
+        if !execution.parameters.is_empty() {
+            responses.iter_mut().for_each(|response| response.parameters.clone_from(&execution.parameters));
+        }
         let end = Timestamp::now();
         Ok((responses, ExecutionTimes { compute_start, inputs_ready, compute_done, end }))
     }));
