@@ -5,7 +5,7 @@ use std::hint::black_box;
 use criterion::Criterion;
 use nereid_core::config::{DynamicBatching, Scheduling};
 use nereid_core::testing::{identity_config, identity_request};
-use nereid_core::{InferResponse, ModelConfig, Respond, Responder, Result, Timestamp};
+use nereid_core::{Continuation, InferResponse, ModelConfig, Respond, Responder, Result, Timestamp};
 use nereid_scheduler::batching::batcher::Batcher;
 use nereid_scheduler::batching::queue::{Entry, Queue};
 
@@ -17,7 +17,9 @@ pub(crate) fn all(criterion: &mut Criterion) {
 struct Nobody;
 
 impl Respond for Nobody {
-    fn respond(self: Box<Self>, _: Result<InferResponse>) {}
+    fn respond(self: Box<Self>, _: Result<InferResponse>) -> Option<Continuation> {
+        None
+    }
 }
 
 fn decide(criterion: &mut Criterion) {

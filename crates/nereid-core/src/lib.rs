@@ -6,6 +6,7 @@
 pub mod backend;
 pub mod batch;
 pub mod config;
+mod continuation;
 mod datatype;
 mod error;
 mod request;
@@ -20,6 +21,7 @@ mod validate;
 pub mod testing;
 
 pub use config::ModelConfig;
+pub use continuation::{Continuation, Continuations, Continue};
 pub use datatype::DataType;
 pub use error::{Error, ErrorCode, Result};
 pub use request::{CorrelationId, InferRequest, InputTensor, Parameter, Parameters, Sequence};

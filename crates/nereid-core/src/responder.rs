@@ -2,12 +2,13 @@
 
 use std::fmt;
 
-use crate::{Error, InferResponse, Result};
+use crate::{Continuation, Error, InferResponse, Result};
 
 /// The receiving side of one request, implemented by the frontends and by ensembles.
 pub trait Respond: Send {
-    /// Takes the one answer. Must not block; may enqueue, because no lock of a scheduler is held.
-    fn respond(self: Box<Self>, result: Result<InferResponse>);
+    /// Takes the one answer. Must not block; may enqueue, because no lock of a scheduler is held. Gives back what the
+    /// answer has made possible, if that is something to do on this thread.
+    fn respond(self: Box<Self>, result: Result<InferResponse>) -> Option<Continuation>;
 }
 
 /// Owns a [`Respond`] and answers it `Internal` if it is dropped unanswered, so that nothing hangs.
@@ -20,10 +21,11 @@ impl Responder {
     }
 
     /// Gives the answer; an error is that of an accepted request ([`Error::was_accepted`]).
-    pub fn respond(mut self, result: Result<InferResponse>) {
-        if let Some(inner) = self.0.take() {
-            inner.respond(result.map_err(Error::accepted));
-        }
+    ///
+    /// Gives back what the answer has made possible. Whoever gives answers in batches takes it on after the last one;
+    /// anybody else may drop it.
+    pub fn respond(mut self, result: Result<InferResponse>) -> Option<Continuation> {
+        self.0.take()?.respond(result.map_err(Error::accepted))
     }
 
     /// Lets go of the receiving side unanswered: the request was not accepted, and whoever sent it learns so in
@@ -37,7 +39,7 @@ impl Drop for Responder {
     fn drop(&mut self) {
         if let Some(inner) = self.0.take() {
             let error = Error::internal("inference request was dropped before it was answered");
-            inner.respond(Err(error.accepted()));
+            drop(inner.respond(Err(error.accepted())));
         }
     }
 }
@@ -57,8 +59,9 @@ mod tests {
     struct Channel(mpsc::Sender<Result<InferResponse>>);
 
     impl Respond for Channel {
-        fn respond(self: Box<Self>, result: Result<InferResponse>) {
+        fn respond(self: Box<Self>, result: Result<InferResponse>) -> Option<Continuation> {
             self.0.send(result).unwrap();
+            None
         }
     }
 
@@ -67,7 +70,7 @@ mod tests {
         let (sender, receiver) = mpsc::channel();
         drop(Responder::new(Channel(sender.clone())));
         assert_eq!(receiver.try_recv().unwrap().unwrap_err().code(), crate::ErrorCode::Internal);
-        Responder::new(Channel(sender)).respond(Ok(InferResponse::default()));
+        assert!(Responder::new(Channel(sender)).respond(Ok(InferResponse::default())).is_none());
         assert!(receiver.recv().unwrap().is_ok());
         assert!(receiver.recv().is_err(), "one answer, not two");
     }
@@ -87,8 +90,8 @@ mod tests {
             receiver.recv().unwrap().unwrap_err()
         };
         let error = || Error::unavailable("x");
-        assert!(told(&|r| r.respond(Err(error()))).was_accepted());
-        assert!(told(&|r| r.respond(Err(error()))).prefixed("y").was_accepted());
+        assert!(told(&|r| drop(r.respond(Err(error())))).was_accepted());
+        assert!(told(&|r| drop(r.respond(Err(error())))).prefixed("y").was_accepted());
         assert!(told(&drop).was_accepted());
         assert!(!error().was_accepted());
     }

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
-use nereid_core::{Error, InferRequest, InferResponse, Respond, Responder, Result, ValidRequest};
+use nereid_core::{
+    Continuation, Error, InferRequest, InferResponse, Respond, Responder, Result, ValidRequest,
+};
 use nereid_repository::{ModelVersion, Repository};
 use nereid_scheduler::{Lead, Queued, Ticket};
 use tokio::sync::{Semaphore, oneshot};
@@ -255,8 +257,9 @@ async fn drive(mut lead: Lead) {
 struct Waiting(oneshot::Sender<Result<InferResponse>>);
 
 impl Respond for Waiting {
-    fn respond(self: Box<Self>, result: Result<InferResponse>) {
+    fn respond(self: Box<Self>, result: Result<InferResponse>) -> Option<Continuation> {
         drop(self.0.send(result)); // fails only when the client has gone
+        None
     }
 }
 

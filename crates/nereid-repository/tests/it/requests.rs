@@ -4,16 +4,18 @@ use std::sync::mpsc::{self, Receiver};
 
 use bytes::Bytes;
 use nereid_core::{
-    DataType, InferRequest, InferResponse, InputTensor, Respond, Responder, Result, Shape, ValidRequest,
+    Continuation, DataType, InferRequest, InferResponse, InputTensor, Respond, Responder, Result, Shape,
+    ValidRequest,
 };
 use nereid_repository::ModelVersion;
 
 struct Channel(mpsc::Sender<Result<InferResponse>>);
 
 impl Respond for Channel {
-    fn respond(self: Box<Self>, result: Result<InferResponse>) {
+    fn respond(self: Box<Self>, result: Result<InferResponse>) -> Option<Continuation> {
         // Nobody may wait any more when a test ends.
         let _ = self.0.send(result);
+        None
     }
 }
 

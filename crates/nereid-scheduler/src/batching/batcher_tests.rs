@@ -1,7 +1,7 @@
 //! Batching decisions on a paused clock, each a row of (preferred, delay, queue, now) → decision.
 
 use nereid_core::testing::{identity_config, identity_request};
-use nereid_core::{InferResponse, Respond, Responder, Result};
+use nereid_core::{Continuation, InferResponse, Respond, Responder, Result};
 
 use super::super::queue::Entry;
 use super::*;
@@ -9,7 +9,9 @@ use super::*;
 struct Nobody;
 
 impl Respond for Nobody {
-    fn respond(self: Box<Self>, _: Result<InferResponse>) {}
+    fn respond(self: Box<Self>, _: Result<InferResponse>) -> Option<Continuation> {
+        None
+    }
 }
 
 fn at(us: u64) -> Timestamp {

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::thread::ThreadId;
 
-use nereid_core::Timestamp;
+use nereid_core::{Continuations, Continue, Timestamp};
 
 use super::shared::{Next, Shared};
 
@@ -15,37 +15,57 @@ pub struct Lead {
     thread: ThreadId,
     /// The promise still stands in the scheduler's books.
     open: bool,
+    /// What the answers of this one have made possible, and further leads that go with it.
+    later: Continuations,
 }
 
 impl Lead {
     pub(crate) fn new(shared: Arc<Shared>, thread: ThreadId) -> Self {
-        Self { shared, thread, open: true }
+        Self { shared, thread, open: true, later: Continuations::default() }
     }
 
-    /// Runs the next batch on this thread. `true` asks to be called again after other work of the thread
-    /// had its turn, because more requests wait.
+    /// Runs the next batch on this thread, and what its answers make possible. `true` asks to be called again after
+    /// other work of the thread had its turn, because more requests wait.
     pub fn run(&mut self) -> bool {
+        if self.open {
+            let mut later = std::mem::take(&mut self.later);
+            self.run_batch(&mut later);
+            self.later = later;
+        }
+        self.later.turn();
+        self.open || !self.later.is_empty()
+    }
+
+    /// Runs the next batch on this thread, if it still may; keeps the promise open if more requests wait.
+    fn run_batch(&mut self, later: &mut Continuations) {
         let mut state = self.shared.state.lock();
         state.leads.retain(|thread| *thread != self.thread);
         self.open = false;
         if !self.shared.may_lead() {
             self.shared.work.notify_one();
-            return false;
+            return;
         }
         match self.shared.next(&mut state, Timestamp::now()) {
             Next::Run(job) => {
                 drop(state);
-                state = self.shared.run(job);
+                state = self.shared.run(job, later);
             }
             // A batcher that waits never asks for a lead; with nothing idle or nothing queued, whoever gives an
             // instance back or enqueues looks again.
-            Next::Wait { .. } | Next::Idle => return false,
+            Next::Wait { .. } | Next::Idle => return,
         }
         // With no idle instance left, whoever gives one back looks at the queue.
         self.open = !state.queue.is_empty() && !state.idle.is_empty();
         if self.open {
             state.leads.push(self.thread);
         }
+    }
+}
+
+impl Continue for Lead {
+    fn turn(&mut self, more: &mut Continuations) -> bool {
+        more.append(&mut self.later);
+        self.run_batch(more);
         self.open
     }
 }

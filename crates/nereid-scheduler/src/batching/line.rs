@@ -130,14 +130,16 @@ impl Line {
 #[cfg(test)]
 mod tests {
     use nereid_core::testing::{identity_config, identity_request};
-    use nereid_core::{InferResponse, Respond, Responder, Result, Timestamp};
+    use nereid_core::{Continuation, InferResponse, Respond, Responder, Result, Timestamp};
 
     use super::*;
 
     struct Nobody;
 
     impl Respond for Nobody {
-        fn respond(self: Box<Self>, _: Result<InferResponse>) {}
+        fn respond(self: Box<Self>, _: Result<InferResponse>) -> Option<Continuation> {
+            None
+        }
     }
 
     fn line(serials: impl IntoIterator<Item = u64>) -> Line {

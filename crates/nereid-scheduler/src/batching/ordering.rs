@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use nereid_core::{InferResponse, Responder, Result};
+use nereid_core::{Continuations, InferResponse, Responder, Result};
 use parking_lot::Mutex;
 
 /// An answer and where it goes.
@@ -25,8 +25,8 @@ struct Held {
 
 impl Ordering {
     /// Sends the answers of batch `number`, after those of all batches before it; maybe later, on the thread
-    /// that is sending those. Numbers count from 0 without gaps.
-    pub(crate) fn release(&self, number: u64, answers: Vec<Answer>) {
+    /// that is sending those. Numbers count from 0 without gaps. What the answers make possible goes to `later`.
+    pub(crate) fn release(&self, number: u64, answers: Vec<Answer>, later: &mut Continuations) {
         let mut held = self.0.lock();
         held.waiting.insert(number, answers);
         if held.releasing {
@@ -41,7 +41,7 @@ impl Ordering {
             held.next += 1;
             held.releasing = true;
             drop(held);
-            answers.into_iter().for_each(|(responder, result)| responder.respond(result));
+            answers.into_iter().for_each(|(responder, result)| later.add(responder.respond(result)));
             held = self.0.lock();
         }
     }

@@ -1,14 +1,16 @@
 //! Queue rules on a paused clock.
 
 use nereid_core::testing::{identity_config, identity_request};
-use nereid_core::{InferResponse, Respond, Result};
+use nereid_core::{Continuation, InferResponse, Respond, Result};
 
 use super::*;
 
 struct Nobody;
 
 impl Respond for Nobody {
-    fn respond(self: Box<Self>, _: Result<InferResponse>) {}
+    fn respond(self: Box<Self>, _: Result<InferResponse>) -> Option<Continuation> {
+        None
+    }
 }
 
 fn at(us: u64) -> Timestamp {

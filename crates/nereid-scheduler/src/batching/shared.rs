@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::thread::{self, ThreadId};
 
 use nereid_core::config::Scheduling;
-use nereid_core::{Error, ModelConfig, Result, Timestamp};
+use nereid_core::{Continuations, Error, ModelConfig, Result, Timestamp};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::batcher::{Batcher, Decision};
@@ -230,12 +230,12 @@ impl Shared {
     ) {
         for entry in entries {
             self.statistics.record_failure(reason, now.ns_since(entry.enqueued));
-            entry.responder.respond(Err(error.clone()));
+            drop(entry.responder.respond(Err(error.clone())));
         }
     }
 
-    /// Runs `job`, answers its requests and gives the instance back.
-    pub(crate) fn run(&self, job: Job) -> MutexGuard<'_, State> {
+    /// Runs `job`, answers its requests and gives the instance back. What the answers make possible goes to `later`.
+    pub(crate) fn run(&self, job: Job, later: &mut Continuations) -> MutexGuard<'_, State> {
         let Job { mut seat, entries, number } = job;
         let outcome = instance::run(&mut *seat.instance, &self.config, entries, &self.statistics);
         let instance = seat.number;
@@ -252,8 +252,8 @@ impl Shared {
             Outcome::Failed(failed) => failed.blame_backend(&self.statistics),
         };
         match &self.ordering {
-            Some(ordering) => ordering.release(number, answers),
-            None => answers.into_iter().for_each(|(responder, result)| responder.respond(result)),
+            Some(ordering) => ordering.release(number, answers, later),
+            None => answers.into_iter().for_each(|(responder, result)| later.add(responder.respond(result))),
         }
         taken.give_back()
     }

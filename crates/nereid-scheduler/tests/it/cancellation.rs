@@ -187,10 +187,11 @@ struct Slow {
 }
 
 impl Respond for Slow {
-    fn respond(self: Box<Self>, result: Result<InferResponse>) {
+    fn respond(self: Box<Self>, result: Result<InferResponse>) -> Option<Continuation> {
         self.reached.send(()).unwrap();
         self.leave.recv_timeout(LONG).unwrap();
         self.result.send(result).unwrap();
+        None
     }
 }
 
@@ -292,11 +293,12 @@ struct Again {
 }
 
 impl Respond for Again {
-    fn respond(self: Box<Self>, result: Result<InferResponse>) {
+    fn respond(self: Box<Self>, result: Result<InferResponse>) -> Option<Continuation> {
         let responder = Responder::new(Tagged(9.0, self.next));
         let scheduler = self.scheduler.upgrade().unwrap();
         drop(scheduler.enqueue(identity_request(&self.config, 1, 9.0), responder));
         self.answer.send((1.0, result)).unwrap();
+        None
     }
 }
 

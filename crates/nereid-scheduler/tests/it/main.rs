@@ -12,8 +12,8 @@ use nereid_core::backend::Instance;
 use nereid_core::config::{DynamicBatching, QueuePolicy, Scheduling};
 use nereid_core::testing::{TestInstance, identity_config, identity_request};
 use nereid_core::{
-    DataType, Error, ErrorCode, InferRequest, InferResponse, InputTensor, ModelConfig, Respond, Responder,
-    Result, Shape, ValidRequest,
+    Continuation, DataType, Error, ErrorCode, InferRequest, InferResponse, InputTensor, ModelConfig, Respond,
+    Responder, Result, Shape, ValidRequest,
 };
 use nereid_scheduler::{Lead, Scheduler, SchedulerOptions, Ticket};
 
@@ -28,8 +28,9 @@ struct Answers {
 struct Tagged(f32, Sender<(f32, Result<InferResponse>)>);
 
 impl Respond for Tagged {
-    fn respond(self: Box<Self>, result: Result<InferResponse>) {
+    fn respond(self: Box<Self>, result: Result<InferResponse>) -> Option<Continuation> {
         let _ = self.1.send((self.0, result));
+        None
     }
 }
 
