@@ -1,12 +1,13 @@
 //! Gathers one input of every request into one tensor. A batch of one is not copied.
 
 use crate::batch::Batch;
-use crate::{Error, Result, Shape};
+use crate::shape::element_count;
+use crate::{Error, Result, Shape, ValidInput};
 
 /// One input of a whole batch.
 #[derive(Debug)]
 pub struct Gathered<'a> {
-    /// Shape that the model wants, with the batch dimension if it batches.
+    /// Shape that the model wants, with the batch dimension if it batches; of a ragged input, the number of elements.
     pub shape: Shape,
     /// Dense data; borrowed from the request if there is one request, else from the caller's buffer.
     pub data: &'a [u8],
@@ -30,17 +31,27 @@ pub fn concat<'a>(batch: &Batch<'a>, index: usize, buffer: &'a mut Vec<u8>) -> R
             Ok(None)
         };
     };
-    let mut shape = input.shape.clone();
+    let ragged = batch.config().inputs.get(index).is_some_and(|config| config.allow_ragged_batch);
+    let mut shape =
+        if ragged { Shape::from_slice(&[elements(input).ok_or_else(differs)?]) } else { input.shape.clone() };
     if others.is_empty() {
         return Ok(Some(Gathered { shape, data: &input.data }));
     }
     buffer.clear();
     buffer.extend_from_slice(&input.data);
     for request in others {
-        let other =
-            request.input(index).filter(|other| other.shape[1..] == shape[1..]).ok_or_else(differs)?;
-        shape[0] += other.shape[0];
+        let other = request.input(index).ok_or_else(differs)?;
+        let rows = if ragged {
+            elements(other)
+        } else {
+            Some(other.shape[0]).filter(|_| other.shape[1..] == shape[1..])
+        };
+        shape[0] += rows.ok_or_else(differs)?;
         buffer.extend_from_slice(&other.data);
     }
     Ok(Some(Gathered { shape, data: buffer }))
+}
+
+fn elements(input: &ValidInput) -> Option<i64> {
+    i64::try_from(element_count(&input.shape)?).ok()
 }

@@ -1,14 +1,17 @@
 //! A batch of requests, gathered into one tensor per input and split into one response per request.
 
+mod batch_input;
 mod concat;
 mod split;
 
+pub use batch_input::batch_input;
 pub use concat::{Gathered, concat};
 pub use split::split;
 
 use crate::{ModelConfig, ValidRequest};
 
-/// Requests that run together. Never empty; all have the inputs of the first one.
+/// Requests that run together. Never empty; all have the inputs of the first one, in shapes
+/// that differ only where an input is ragged.
 #[derive(Debug, Clone, Copy)]
 pub struct Batch<'a> {
     config: &'a ModelConfig,

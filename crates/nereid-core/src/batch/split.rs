@@ -1,12 +1,14 @@
-//! Splits the outputs of a batch into one response per request, by slicing, without copying.
+//! Splits the outputs of a batch into one response per request, by slicing, without copying: by rows, or by the shapes
+//! of an input where the config says so (`batch_output`).
 
 use bytes::Bytes;
 
 use crate::batch::Batch;
-use crate::shape::Dims;
-use crate::{Error, InferResponse, OutputTensor, Result, shape, string_tensor};
+use crate::config::{BatchOutput, ModelConfig};
+use crate::shape::{self, Dims};
+use crate::{Error, InferResponse, OutputTensor, Result, Shape, string_tensor};
 
-/// Gives each request of `batch` its rows of each output it asked for.
+/// Gives each request of `batch` its part of each output it asked for.
 ///
 /// # Errors
 /// An output's shape, data and batch size do not agree: the model broke its promise.
@@ -16,29 +18,79 @@ pub fn split(batch: &Batch<'_>, outputs: Vec<OutputTensor>) -> Result<Vec<InferR
         .iter()
         .map(|_| InferResponse { outputs: Vec::with_capacity(outputs.len()), ..Default::default() })
         .collect();
+    let config = batch.config();
     for output in outputs {
-        let index = batch
-            .config()
+        let index = config
             .output_index(&output.name)
             .ok_or_else(|| Error::internal(format!("model gave the unknown output '{}'", output.name)))?;
+        if let Some(scattered) = config.batch_output(index) {
+            scatter(batch, scattered, &output, &mut responses)?;
+            continue;
+        }
+        check_rows(batch, &output)?;
         if let [response] = &mut responses[..] {
-            check_rows(batch, &output)?;
             if batch.wants(index) {
                 response.outputs.push(output);
             }
             continue;
         }
-        let mut rows = Rows::new(batch, &output)?;
+        let elements_per_row = output.shape.split_first().and_then(|(_, dims)| shape::element_count(dims));
+        let elements_per_row = elements_per_row.ok_or_else(|| short(&output))?;
+        let mut parts = Parts { output: &output, offset: 0 };
         for (request, response) in batch.requests().iter().zip(&mut responses) {
-            let (count, data) = rows.take(request.inference_count())?;
+            let rows = request.inference_count();
+            let data = parts.take(rows.checked_mul(elements_per_row).ok_or_else(|| short(&output))?)?;
             if request.wants(index) {
                 let mut shape = output.shape.clone();
-                shape[0] = count;
+                shape[0] = rows as i64;
                 response.outputs.push(OutputTensor { data, shape, ..output.clone() });
             }
         }
     }
     Ok(responses)
+}
+
+/// Gives each request as many elements as its input's shape says, whatever shape the model gave.
+fn scatter(
+    batch: &Batch<'_>,
+    scattered: &BatchOutput,
+    output: &OutputTensor,
+    responses: &mut [InferResponse],
+) -> Result<()> {
+    let config = batch.config();
+    let mut parts = Parts { output, offset: 0 };
+    for (request, response) in batch.requests().iter().zip(responses) {
+        let source = request.input(scattered.source).ok_or_else(|| {
+            let name = &config.inputs[scattered.source].name;
+            Error::invalid_arg(format!("{}unknown request input name {name}", request.log_prefix()))
+        })?;
+        let shape = scattered_shape(config, scattered, &source.shape);
+        let data = parts.take(shape::element_count(&shape).ok_or_else(|| short(output))?)?;
+        if request.wants(scattered.output) {
+            let shape = shown_shape(config, scattered.output, shape);
+            response.outputs.push(OutputTensor { data, shape, ..output.clone() });
+        }
+    }
+    Ok(())
+}
+
+/// The model's dims of the output, with open sizes as `source` has them in the same place.
+fn scattered_shape(config: &ModelConfig, scattered: &BatchOutput, source: &[i64]) -> Shape {
+    let output = &config.outputs[scattered.output];
+    let batch = config.batches().then_some(&-1);
+    let dims = batch.into_iter().chain(output.reshape.as_ref().unwrap_or(&output.dims));
+    let size = |(place, dim): (usize, &i64)| match dim {
+        -1 => source.get(place).copied().unwrap_or(-1),
+        dim => *dim,
+    };
+    dims.enumerate().map(size).collect()
+}
+
+/// What clients see of an output of which the model has `shape`.
+fn shown_shape(config: &ModelConfig, output: usize, shape: Shape) -> Shape {
+    let output = &config.outputs[output];
+    let Some(reshape) = &output.reshape else { return shape };
+    shape::reshape(&shape, usize::from(config.batches()), reshape, &output.dims)
 }
 
 fn check_rows(batch: &Batch<'_>, output: &OutputTensor) -> Result<()> {
@@ -54,26 +106,14 @@ fn check_rows(batch: &Batch<'_>, output: &OutputTensor) -> Result<()> {
     Ok(())
 }
 
-/// Hands out consecutive rows of one output.
-struct Rows<'a> {
+/// Hands out consecutive parts of one output.
+struct Parts<'a> {
     output: &'a OutputTensor,
-    elements_per_row: usize,
     offset: usize,
 }
 
-impl<'a> Rows<'a> {
-    fn new(batch: &Batch<'_>, output: &'a OutputTensor) -> Result<Self> {
-        check_rows(batch, output)?;
-        let elements_per_row = output
-            .shape
-            .split_first()
-            .and_then(|(_, dims)| shape::element_count(dims))
-            .ok_or_else(|| short(output))?;
-        Ok(Self { output, elements_per_row, offset: 0 })
-    }
-
-    fn take(&mut self, rows: usize) -> Result<(i64, Bytes)> {
-        let elements = rows.checked_mul(self.elements_per_row).ok_or_else(|| short(self.output))?;
+impl Parts<'_> {
+    fn take(&mut self, elements: usize) -> Result<Bytes> {
         let size = match self.output.datatype.size_bytes() {
             Some(size) => elements.checked_mul(size),
             None => strings_size(&self.output.data[self.offset..], elements),
@@ -84,7 +124,7 @@ impl<'a> Rows<'a> {
             .ok_or_else(|| short(self.output))?;
         let data = self.output.data.slice(self.offset..end);
         self.offset = end;
-        Ok((rows as i64, data))
+        Ok(data)
     }
 }
 

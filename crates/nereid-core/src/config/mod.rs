@@ -1,6 +1,7 @@
 //! The model config that the program trusts: what is left of a `ModelConfig` after it was parsed,
 //! completed and validated. Only what serving needs; the full message stays with the repository.
 
+mod batch_io;
 mod instances;
 mod scheduling;
 
@@ -9,6 +10,7 @@ use std::sync::Arc;
 
 use crate::DataType;
 
+pub use batch_io::{BatchInput, BatchInputElement, BatchInputKind, BatchOutput};
 pub use instances::{InstanceKind, InstanceSpec};
 pub use scheduling::{DynamicBatching, QueuePolicy, Scheduling, TimeoutAction};
 
@@ -22,6 +24,8 @@ pub struct ModelConfig {
     pub max_batch_size: u32,
     pub inputs: Vec<InputConfig>,
     pub outputs: Vec<OutputConfig>,
+    pub batch_inputs: Vec<BatchInput>,
+    pub batch_outputs: Vec<BatchOutput>,
     pub scheduling: Scheduling,
     /// Instances to create, already resolved to kinds and devices.
     pub instances: Vec<InstanceSpec>,
@@ -89,6 +93,11 @@ impl ModelConfig {
     /// Position of the input named `name`.
     pub fn input_index(&self, name: &str) -> Option<usize> {
         self.inputs.iter().position(|i| &*i.name == name)
+    }
+
+    /// How the output at `index` goes back to requests, where it is not by rows.
+    pub fn batch_output(&self, index: usize) -> Option<&BatchOutput> {
+        self.batch_outputs.iter().find(|scattered| scattered.output == index)
     }
 
     /// Position of the output named `name`.

@@ -1,4 +1,7 @@
 //! Batches: gathered and split as the requests were.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod ragged;
 
 use nereid_core::batch::{Batch, concat, split};
 use nereid_core::testing::{identity_config, identity_request};
