@@ -1,16 +1,16 @@
 //! Whether a config fits the graph it is for. Order of checks and texts are those of Triton's backend
 //! (`ValidateInputs`, `ValidateOutputs`, `CompareDimsSupported`). Reads nothing, runs nothing.
 
-use nereid_core::config::InputConfig;
+use nereid_core::config::{BatchInput, InputConfig};
 use nereid_core::shape::Dims;
-use nereid_core::{DataType, Error, ErrorCode, ModelConfig, Result};
+use nereid_core::{DataType, Error, ModelConfig, Result};
 
 use crate::graph::{Graph, TensorInfo};
 
 /// Checks inputs, then outputs, each in the order of the config.
 ///
 /// # Errors
-/// `InvalidArg` for the first thing that does not fit, `Unsupported` for ragged batches.
+/// `InvalidArg` for the first thing that does not fit.
 pub(crate) fn fits(config: &ModelConfig, graph: &Graph) -> Result<()> {
     let check = Check { config, model: &config.name };
     check.inputs(graph)?;
@@ -36,14 +36,18 @@ impl Check<'_> {
     }
 
     fn inputs(&self, graph: &Graph) -> Result<()> {
-        let expected = self.config.inputs.iter().filter(|input| !input.optional).count();
+        let required = self.config.inputs.iter().filter(|input| !input.optional).count();
+        // Triton counts a batch input once, however many targets it has, and so refuses more than one.
+        let made: usize = self.config.batch_inputs.iter().map(|input| input.targets.len()).sum();
+        let expected = required + made;
         if expected != graph.inputs.len() {
             return Err(self.unable(format_args!(
                 "configuration expects {expected} inputs, model provides {}",
                 graph.inputs.len()
             )));
         }
-        self.config.inputs.iter().try_for_each(|input| self.input(input, graph))
+        self.config.inputs.iter().try_for_each(|input| self.input(input, graph))?;
+        self.config.batch_inputs.iter().try_for_each(|input| self.batch_input(input, graph))
     }
 
     fn input(&self, input: &InputConfig, graph: &Graph) -> Result<()> {
@@ -53,8 +57,7 @@ impl Check<'_> {
                 "optional input '{name}' is not supported for models that support batching"
             )));
         }
-        let allowed = || graph.inputs.iter().chain(&graph.initializers);
-        let tensor = graph.input(name).ok_or_else(|| unexpected("input", name, allowed()))?;
+        let tensor = graph_input(graph, name)?;
         self.datatype("input", name, input.datatype, tensor)?;
         if input.optional && input.allow_ragged_batch {
             return Err(self.unable(format_args!(
@@ -63,33 +66,38 @@ impl Check<'_> {
             )));
         }
         if input.allow_ragged_batch {
-            return Err(self.ragged(name, tensor));
+            return self.ragged(name, tensor);
         }
         self.dims(name, tensor, input.reshape.as_ref().unwrap_or(&input.dims), Compare::Narrower)
     }
 
-    /// Triton accepts a ragged input whose shape is `[-1]`; here it is not supported yet.
-    fn ragged(&self, name: &str, tensor: &TensorInfo) -> Error {
-        if tensor.dims() != [-1] {
-            return self.unable(format_args!(
-                "configuration expects model provides input with shape [-1]  for ragged input '{name}', model \
-                 provides {}",
-                Dims(tensor.dims())
-            ));
+    fn ragged(&self, name: &str, tensor: &TensorInfo) -> Result<()> {
+        if tensor.dims() == [-1] {
+            return Ok(());
         }
-        Error::new(
-            ErrorCode::Unsupported,
-            format!("unable to load model '{}', ragged input '{name}' is not supported", self.model),
-        )
+        Err(self.unable(format_args!(
+            "configuration expects model provides input with shape [-1]  for ragged input '{name}', model provides {}",
+            Dims(tensor.dims())
+        )))
+    }
+
+    /// Triton leaves this to the first run.
+    fn batch_input(&self, input: &BatchInput, graph: &Graph) -> Result<()> {
+        input.targets.iter().try_for_each(|name| {
+            self.datatype("input", name, input.element.datatype(), graph_input(graph, name)?)
+        })
     }
 
     fn outputs(&self, graph: &Graph) -> Result<()> {
-        for output in &self.config.outputs {
+        for (index, output) in self.config.outputs.iter().enumerate() {
             let name = &*output.name;
             let tensor =
                 graph.output(name).ok_or_else(|| unexpected("output", name, graph.outputs.iter()))?;
             self.datatype("output", name, output.datatype, tensor)?;
-            self.dims(name, tensor, output.reshape.as_ref().unwrap_or(&output.dims), Compare::Exact)?;
+            // A scattered output gets its shape from an input, whatever the model's is.
+            if self.config.batch_output(index).is_none() {
+                self.dims(name, tensor, output.reshape.as_ref().unwrap_or(&output.dims), Compare::Exact)?;
+            }
         }
         Ok(())
     }
@@ -167,6 +175,11 @@ impl Check<'_> {
             Dims(shape)
         ))
     }
+}
+
+fn graph_input<'a>(graph: &'a Graph, name: &str) -> Result<&'a TensorInfo> {
+    let allowed = || graph.inputs.iter().chain(&graph.initializers);
+    graph.input(name).ok_or_else(|| unexpected("input", name, allowed()))
 }
 
 fn unexpected<'a>(what: &str, name: &str, allowed: impl Iterator<Item = &'a TensorInfo>) -> Error {

@@ -1,6 +1,8 @@
 //! Every text of the check, against graphs made by hand.
 
-use nereid_core::config::{InputConfig, OutputConfig};
+use nereid_core::config::{
+    BatchInput, BatchInputElement, BatchInputKind, BatchOutput, InputConfig, OutputConfig,
+};
 
 use super::*;
 
@@ -178,13 +180,10 @@ fn ragged() {
         "Invalid argument: unable to load model 'm', configuration expects model provides input with shape [-1]  for \
          ragged input 'x', model provides [-1,4]",
     );
-    check(
-        |c, g| {
-            c.inputs[0].allow_ragged_batch = true;
-            g.inputs[0].shape = Some(vec![-1]);
-        },
-        "Unsupported: unable to load model 'm', ragged input 'x' is not supported",
-    );
+    accepted(|c, g| {
+        c.inputs[0].allow_ragged_batch = true;
+        g.inputs[0].shape = Some(vec![-1]);
+    });
     check(
         |c, _| {
             c.max_batch_size = 0;
@@ -195,6 +194,59 @@ fn ragged() {
         },
         "Invalid argument: unable to load model 'm', configuration expects model provides input with shape [-1] for \
          ragged input 'w', which is not supported for optional input",
+    );
+}
+
+fn batch_input(targets: &[&str]) -> BatchInput {
+    BatchInput {
+        kind: BatchInputKind::ElementCount,
+        element: BatchInputElement::Int32,
+        targets: targets.iter().map(|name| (*name).into()).collect(),
+        source: 0,
+    }
+}
+
+#[test]
+fn batch_inputs() {
+    let with = |targets: &'static [&'static str]| {
+        move |c: &mut ModelConfig, g: &mut Graph| {
+            c.batch_inputs = vec![batch_input(targets)];
+            g.inputs.extend(["t", "u"].map(|name| tensor(name, DataType::Int32, &[-1])));
+        }
+    };
+    accepted(with(&["t", "u"]));
+    check(
+        with(&["t"]),
+        "Invalid argument: unable to load model 'm', configuration expects 3 inputs, model provides 4",
+    );
+    check(
+        with(&["t", "v"]),
+        "Invalid argument: unexpected inference input 'v', allowed inputs are: s, t, u, w, x",
+    );
+    check(
+        |c, g| {
+            with(&["t", "u"])(c, g);
+            g.inputs[3].datatype = Some(DataType::Fp32);
+        },
+        "Invalid argument: unable to load model 'm', configuration expects datatype TYPE_INT32 for input 'u', model \
+         provides TYPE_FP32",
+    );
+}
+
+#[test]
+fn a_scattered_output_may_have_any_shape() {
+    accepted(|c, g| {
+        c.outputs[0].dims = vec![-1, 3];
+        c.batch_outputs = vec![BatchOutput { output: 0, source: 0 }];
+        g.outputs[0].shape = Some(vec![-1]);
+    });
+    check(
+        |c, _| {
+            c.outputs[0].datatype = DataType::Fp64;
+            c.batch_outputs = vec![BatchOutput { output: 0, source: 0 }];
+        },
+        "Invalid argument: unable to load model 'm', configuration expects datatype TYPE_FP64 for output 'y', model \
+         provides TYPE_FP32",
     );
 }
 

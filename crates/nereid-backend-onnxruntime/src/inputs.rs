@@ -1,11 +1,11 @@
 //! Binds the inputs of a batch: a batch of one straight over the request's bytes, larger ones over a
 //! buffer that is gathered once and reused. The buffer also takes what lies at an odd address, where that
-//! matters.
+//! matters. Inputs that tell about the batch are made in buffers of their own.
 
 use std::ffi::c_char;
 
-use nereid_core::batch::{Batch, Gathered, concat};
-use nereid_core::{DataType, Result, ValidInput};
+use nereid_core::batch::{Batch, Gathered, batch_input, concat};
+use nereid_core::{DataType, Result, Shape, ValidInput};
 use ort::sys::ONNXTensorElementDataType;
 
 use crate::plan::{InputPlan, Plan};
@@ -21,17 +21,21 @@ pub(crate) struct Inputs {
     pub(crate) values: Vec<Value>,
     /// One per input of the plan; holds what several requests were joined to, or what one was moved to.
     gathered: Vec<Vec<u8>>,
+    /// One per batch input of the plan.
+    made: Vec<Vec<u8>>,
     /// Start and length of the memory that the values borrow.
     borrowed: Vec<(usize, usize)>,
 }
 
 impl Inputs {
     pub(crate) fn new(plan: &Plan) -> Self {
-        let count = plan.inputs.len();
+        let count =
+            plan.inputs.len() + plan.batch_inputs.iter().map(|input| input.targets.len()).sum::<usize>();
         Self {
             names: Vec::with_capacity(count),
             values: Vec::with_capacity(count),
             gathered: plan.inputs.iter().map(|_| Vec::new()).collect(),
+            made: plan.batch_inputs.iter().map(|_| Vec::new()).collect(),
             borrowed: Vec::with_capacity(count),
         }
     }
@@ -48,7 +52,7 @@ impl Inputs {
                 Some(tensor) => {
                     buffer.clear();
                     buffer.extend_from_slice(&tensor.data);
-                    Gathered { shape: tensor.shape.clone(), data: buffer }
+                    Gathered { shape: gathered_shape(batch, input)?, data: buffer }
                 }
                 None => match concat(batch, input.index, buffer)? {
                     Some(tensor) => tensor,
@@ -68,6 +72,17 @@ impl Inputs {
             };
             self.names.push(input.name.as_ptr());
             self.values.push(value);
+        }
+        for (input, buffer) in plan.batch_inputs.iter().zip(&mut self.made) {
+            let shape = batch_input(batch, &batch.config().batch_inputs[input.index], buffer)?;
+            for target in &input.targets {
+                // SAFETY: as above, with `made` in place of `gathered`; nobody writes to what targets share.
+                let value =
+                    unsafe { borrow(runtime, buffer.as_mut_ptr(), buffer.len(), &shape, input.element) }?;
+                self.borrowed.push((buffer.as_ptr().addr(), buffer.len()));
+                self.names.push(target.as_ptr());
+                self.values.push(value);
+            }
         }
         Ok(())
     }
@@ -95,6 +110,13 @@ fn misplaced<'a>(batch: &Batch<'a>, input: &InputPlan) -> Option<&'a ValidInput>
     let [request] = batch.requests() else { return None };
     let tensor = request.input(input.index)?;
     (!is_aligned(&tensor.data, input.datatype)).then_some(tensor)
+}
+
+/// The shape of an input that the only request has.
+fn gathered_shape(batch: &Batch<'_>, input: &InputPlan) -> Result<Shape> {
+    let mut unused = Vec::new();
+    let gathered = concat(batch, input.index, &mut unused)?;
+    Ok(gathered.map(|tensor| tensor.shape).unwrap_or_default())
 }
 
 fn is_aligned(data: &[u8], datatype: DataType) -> bool {

@@ -4,7 +4,7 @@
 use std::ffi::CString;
 use std::sync::Arc;
 
-use nereid_core::config::OutputConfig;
+use nereid_core::config::{BatchInput, OutputConfig};
 use nereid_core::shape::{Dims, element_count, reshape};
 use nereid_core::{DataType, Error, ModelConfig, Result, Shape};
 use ort::sys::ONNXTensorElementDataType;
@@ -18,6 +18,8 @@ use crate::graph::Graph;
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) inputs: Vec<InputPlan>,
+    /// Inputs that are made for each batch, behind the others.
+    pub(crate) batch_inputs: Vec<BatchInputPlan>,
     pub(crate) outputs: Vec<OutputPlan>,
     /// Libraries of the model's own may bring operators.
     pub(crate) custom_operators: bool,
@@ -32,6 +34,15 @@ pub(crate) struct InputPlan {
     pub(crate) element: ONNXTensorElementDataType,
     /// The graph wants rank 0, whatever the config says.
     pub(crate) scalar: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct BatchInputPlan {
+    /// Position in the config's batch inputs.
+    pub(crate) index: usize,
+    /// The inputs of the graph that get it.
+    pub(crate) targets: Vec<CString>,
+    pub(crate) element: ONNXTensorElementDataType,
 }
 
 #[derive(Debug)]
@@ -85,13 +96,16 @@ impl Plan {
                 scalar: tensor.is_scalar(),
             });
         }
+        let batch_inputs = batch_inputs(config, graph).ok_or_else(missing)?;
         let mut outputs = Vec::with_capacity(config.outputs.len());
         for (index, output) in config.outputs.iter().enumerate() {
             let tensor = graph.output(&output.name).ok_or_else(missing)?;
             let scalar = tensor.is_scalar();
             // An output that is an input at the same time is not written by the run but passed on.
             let passed_on = graph.input(&output.name).is_some();
-            let promised = tensor.shape.is_some() && !passed_on;
+            // What is scattered has the model's own shape until it is split.
+            let scattered = config.batch_output(index).is_some();
+            let promised = tensor.shape.is_some() && !passed_on && !scattered;
             outputs.push(OutputPlan {
                 index,
                 name: tensor.name.clone(),
@@ -100,11 +114,11 @@ impl Plan {
                 element: element_type(output.datatype),
                 fixed: if promised { fixed(output, config.batches(), scalar) } else { None },
                 batched: config.batches(),
-                shown: shown(output, scalar),
+                shown: if scattered { None } else { shown(output, scalar) },
             });
         }
         outputs.sort_by(|a, b| a.shown_name.cmp(&b.shown_name));
-        Ok(Self { inputs, outputs, custom_operators: !config.op_libraries.is_empty() })
+        Ok(Self { inputs, batch_inputs, outputs, custom_operators: !config.op_libraries.is_empty() })
     }
 }
 
@@ -133,6 +147,16 @@ impl OutputPlan {
         }
         Ok(reshape(actual, batch_dims, from, to))
     }
+}
+
+/// `None` if the graph lacks a target.
+fn batch_inputs(config: &ModelConfig, graph: &Graph) -> Option<Vec<BatchInputPlan>> {
+    let plan = |(index, input): (usize, &BatchInput)| {
+        let targets = input.targets.iter().map(|name| Some(graph.input(name)?.name.clone()));
+        let (targets, element) = (targets.collect::<Option<_>>()?, element_type(input.element.datatype()));
+        Some(BatchInputPlan { index, targets, element })
+    };
+    config.batch_inputs.iter().enumerate().map(plan).collect()
 }
 
 fn fixed(output: &OutputConfig, batches: bool, scalar: bool) -> Option<Fixed> {

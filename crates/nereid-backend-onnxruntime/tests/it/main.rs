@@ -9,5 +9,6 @@ mod fixture;
 mod load;
 mod onnx;
 mod process;
+mod ragged;
 mod strings;
 mod terminate;

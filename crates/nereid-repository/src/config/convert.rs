@@ -11,7 +11,7 @@ use nereid_core::{DataType, Error, ModelConfig, Result};
 use nereid_protocol::inference as wire;
 use wire::model_optimization_policy::execution_accelerators;
 
-use super::{dynamic_batching, instances};
+use super::{batch_io, dynamic_batching, instances};
 
 /// Converts `config`.
 ///
@@ -26,6 +26,8 @@ pub(crate) fn convert(config: &wire::ModelConfig) -> Result<ModelConfig> {
         max_batch_size,
         inputs: config.input.iter().map(input).collect::<Result<_>>()?,
         outputs: config.output.iter().map(output).collect::<Result<_>>()?,
+        batch_inputs: batch_io::inputs(config)?,
+        batch_outputs: batch_io::outputs(config)?,
         scheduling: match dynamic_batching(config) {
             None => Scheduling::Default,
             Some(batching) => Scheduling::DynamicBatching(dynamic(batching, max_batch_size)),

@@ -1,12 +1,13 @@
 //! From what config.pbtxt says to what the program trusts, one step per file:
 //! [`backend_name`] guesses the backend, [`normalize`] adds defaults, [`complete`] adds what the backend
-//! reads from the model, [`validate`], [`tensors`] and [`instances`] refuse, [`convert`] gives core's config, and
+//! reads from the model, [`validate`], [`tensors`], [`batch_io`] and [`instances`] refuse, [`convert`] gives core's config, and
 //! [`metrics`] says under which labels the model is counted.
 //!
 //! Every step works on the generated `ModelConfig` message, which is what clients are shown; only
 //! [`convert`] knows the trusted form. No step reads a model file.
 
 pub(crate) mod backend_name;
+pub(crate) mod batch_io;
 pub(crate) mod complete;
 pub(crate) mod convert;
 pub(crate) mod instances;

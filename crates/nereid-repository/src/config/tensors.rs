@@ -7,7 +7,7 @@ use nereid_core::{Error, Result};
 use nereid_protocol::inference::model_input::Format;
 use nereid_protocol::inference::{DataType, ModelConfig, ModelInput, ModelOutput};
 
-use super::TENSORRT;
+use super::{TENSORRT, batch_io};
 
 /// What inputs and outputs have in common.
 struct Tensor<'a> {
@@ -26,9 +26,8 @@ struct Tensor<'a> {
 pub(crate) fn validate(config: &ModelConfig) -> Result<()> {
     let inputs = config.input.iter().try_for_each(|input| check_input(input, config));
     let outputs = || config.output.iter().try_for_each(|output| check_output(output, config));
-    inputs
-        .and_then(|()| outputs())
-        .map_err(|e| Error::new(e.code(), format!("{} for {}", e.message(), config.name)))
+    inputs.and_then(|()| outputs()).map_err(|e| of_model(e, config))?;
+    batch_io::validate(config).map_err(|e| of_model(e, config))
 }
 
 /// Refuses a name that is given twice. Called after the backend has accepted the config, because its
@@ -47,6 +46,10 @@ pub(crate) fn unique_names(config: &ModelConfig) -> Result<()> {
             config.name
         ))),
     }
+}
+
+fn of_model(error: Error, config: &ModelConfig) -> Error {
+    Error::new(error.code(), format!("{} for {}", error.message(), config.name))
 }
 
 fn check_input(input: &ModelInput, config: &ModelConfig) -> Result<()> {

@@ -19,8 +19,6 @@ pub(crate) fn at_load(config: &ModelConfig) -> Result<()> {
             "sequence_batching",
         ),
         (super::is_ensemble(config), "ensemble_scheduling"),
-        (!config.batch_input.is_empty(), "batch_input"),
-        (!config.batch_output.is_empty(), "batch_output"),
         (decoupled, "model_transaction_policy.decoupled"),
     ] {
         if used {

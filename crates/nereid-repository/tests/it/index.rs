@@ -106,6 +106,11 @@ fn broken_models() {
         &format!("{invalid}unable to load model 'm', configuration expects 2 inputs, model provides 1"),
     );
     check(
+        &(good()
+            + "batch_output [ { target_name: \"output\" kind: BATCH_SCATTER_WITH_INPUT_SHAPE source_input: \"x\" } ]"),
+        &format!("{invalid}unknown source input name 'x' for m"),
+    );
+    check(
         &(good() + "default_model_filename: \"other.onnx\""),
         "m/1 UNAVAILABLE: Internal: failed to stat file {repo}/m/1/other.onnx",
     );
@@ -122,13 +127,10 @@ fn broken_models() {
 #[test]
 fn what_is_not_served_yet_says_so() {
     let sequence = "sequence_batching { max_sequence_idle_microseconds: 1 }";
-    let batch_input = "batch_input [ { kind: BATCH_ELEMENT_COUNT target_name: \"n\" data_type: TYPE_FP32 source_input: \"input\" } ]";
     let decoupled = "model_transaction_policy { decoupled: true }";
-    for (field, config) in [
-        ("sequence_batching", sequence),
-        ("batch_input", batch_input),
-        ("model_transaction_policy.decoupled", decoupled),
-    ] {
+    for (field, config) in
+        [("sequence_batching", sequence), ("model_transaction_policy.decoupled", decoupled)]
+    {
         check(
             &(good() + config),
             &format!("m/1 UNAVAILABLE: Unsupported: model 'm' uses '{field}', which is not supported yet"),
