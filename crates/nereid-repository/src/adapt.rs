@@ -33,6 +33,7 @@ impl Loader {
         let statistics = serving.scheduler().statistics().clone();
         let loaded = serving.running().model.clone();
         let running = caught(|| self.start(model, serving.version, &config, loaded, statistics))?;
+        running.scheduler.release_held(); // only a model that is loaded waits for its first requests
         Ok(Arc::new(serving.adapted(config, wire_config, Arc::new(running))))
     }
 }

@@ -65,6 +65,14 @@ impl Repository {
         Ok(())
     }
 
+    /// The server is about to end: lets requests run that are held until there are more of them
+    /// (`TRITONSERVER_DELAY_SCHEDULER`).
+    pub fn release_held(&self) {
+        for model in self.loaded() {
+            model.scheduler().release_held();
+        }
+    }
+
     /// Takes every model out of service and waits, at most `timeout`, until their requests in flight are
     /// finished and they are gone. Nothing begins to serve any more, loads in flight included. Deletes the files that
     /// came with load requests. Returns how many versions are left.

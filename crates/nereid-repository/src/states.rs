@@ -166,6 +166,9 @@ impl ModelEntry {
             }
         }
         for model in models {
+            if let Some(slot) = self.versions.get(&model.version).filter(|slot| slot.serial != model.serial) {
+                slot.model.iter().for_each(|before| before.scheduler().release_held());
+            }
             let slot = Slot {
                 state: State::Ready,
                 reason: String::new(),
@@ -188,6 +191,8 @@ impl Slot {
 
     fn unload(&mut self) {
         if let Some(model) = self.model.take() {
+            // Nobody finds it any more, so that what its requests wait for would never come.
+            model.scheduler().release_held();
             *self = Self::unloading(&model);
         }
     }

@@ -43,6 +43,13 @@ impl Kind {
         }
     }
 
+    /// See [`crate::Scheduler::release_held`].
+    pub(crate) fn release_held(&self) {
+        match self {
+            Self::Batching(scheduler) => scheduler.release_held(),
+        }
+    }
+
     /// See [`crate::Scheduler::stop`].
     pub(crate) fn stop(&self) {
         match self {

@@ -14,8 +14,8 @@ pub struct SchedulerOptions {
     pub config: Arc<ModelConfig>,
     /// Instances that take requests; passive ones stay out.
     pub instances: Vec<Box<dyn Instance>>,
-    /// Hold the first batch until this many requests wait; 0 for normal service. A test hook of
-    /// Triton's (`TRITONSERVER_DELAY_SCHEDULER`).
+    /// Hold the first batch of a dynamic batcher until this many requests wait; 0 for normal service. A test
+    /// hook of Triton's (`TRITONSERVER_DELAY_SCHEDULER`).
     pub delay_until_queued: usize,
     /// Where it counts: those of the scheduler that it takes over from, or new ones.
     pub statistics: Arc<Statistics>,
@@ -80,6 +80,11 @@ impl Scheduler {
     /// Requests that wait for an instance.
     pub fn pending(&self) -> usize {
         self.kind.pending()
+    }
+
+    /// Ends the wait for [`SchedulerOptions::delay_until_queued`] requests: no more of them may come.
+    pub fn release_held(&self) {
+        self.kind.release_held();
     }
 
     /// Refuses new requests; those already queued run, without waiting for company.

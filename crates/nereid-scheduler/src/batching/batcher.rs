@@ -4,8 +4,8 @@
 //! preferred size that the walk hits; send it unless the oldest request has waited long enough for
 //! everything to go; wait only while more could still join.
 
-use nereid_core::config::{DynamicBatching, Scheduling};
-use nereid_core::{ModelConfig, Timestamp, ValidRequest};
+use nereid_core::config::{DynamicBatching, InputConfig, Scheduling};
+use nereid_core::{ModelConfig, Timestamp, ValidInput, ValidRequest};
 
 use super::queue::Queue;
 
@@ -27,16 +27,23 @@ pub struct Batcher {
     /// Ascending; empty for the default scheduler.
     preferred: Vec<usize>,
     delay_us: u64,
-    /// Inputs may differ between requests, so that they must be compared before they are joined.
-    compare_inputs: bool,
+    /// What must agree before requests are joined; `None` if they always do.
+    comparison: Option<Comparison>,
+}
+
+/// What the inputs of requests must have in common to share a batch (`RequiredEqualInputs`).
+#[derive(Debug, Clone)]
+struct Comparison {
+    /// By the position of an input: its shape counts. So it does unless it cannot vary, or may be ragged.
+    equal_shapes: Vec<bool>,
 }
 
 impl Batcher {
     /// The batcher that `config` describes.
     pub fn new(config: &ModelConfig) -> Self {
-        let compare_inputs = config.inputs.iter().any(|i| i.optional || i.dims.contains(&-1));
+        let comparison = Comparison::new(config);
         match &config.scheduling {
-            Scheduling::Default => Self { max_rows: 0, preferred: Vec::new(), delay_us: 0, compare_inputs },
+            Scheduling::Default => Self { max_rows: 0, preferred: Vec::new(), delay_us: 0, comparison },
             Scheduling::DynamicBatching(DynamicBatching {
                 preferred_batch_sizes,
                 max_queue_delay_us,
@@ -45,7 +52,7 @@ impl Batcher {
                 let mut preferred: Vec<usize> = preferred_batch_sizes.iter().map(|p| *p as usize).collect();
                 preferred.sort_unstable();
                 let max_rows = config.max_batch_size as usize;
-                Self { max_rows, preferred, delay_us: *max_queue_delay_us, compare_inputs }
+                Self { max_rows, preferred, delay_us: *max_queue_delay_us, comparison }
             }
         }
     }
@@ -57,7 +64,7 @@ impl Batcher {
 
     /// Whether requests of this model may differ so that they cannot share a batch.
     pub fn compares_inputs(&self) -> bool {
-        self.compare_inputs
+        self.comparison.is_some()
     }
 
     /// Decides at `now`. Time-outs must have been applied to `queue` already.
@@ -97,7 +104,8 @@ impl Batcher {
                     if rows > self.largest_preferred() && walk.marked.is_none() {
                         walk.marked = Some(walk.requests);
                     }
-                    if rows > self.max_rows || (self.compare_inputs && !joinable(first, &entry.request)) {
+                    let differs = |comparison: &Comparison| !comparison.allows(first, &entry.request);
+                    if rows > self.max_rows || self.comparison.as_ref().is_some_and(differs) {
                         walk.full = true;
                         break;
                     }
@@ -126,10 +134,22 @@ struct Walk {
     oldest: Option<Timestamp>,
 }
 
-/// Whether two requests have the same inputs in the same shapes, but for the batch dimension.
-fn joinable(a: &ValidRequest, b: &ValidRequest) -> bool {
-    a.inputs().len() == b.inputs().len()
-        && a.inputs().iter().zip(b.inputs()).all(|(a, b)| a.index == b.index && a.shape[1..] == b.shape[1..])
+impl Comparison {
+    fn new(config: &ModelConfig) -> Option<Self> {
+        let varies = |input: &InputConfig| !input.allow_ragged_batch && input.dims.contains(&-1);
+        let equal_shapes: Vec<bool> = config.inputs.iter().map(varies).collect();
+        let needed = equal_shapes.contains(&true) || config.inputs.iter().any(|input| input.optional);
+        needed.then_some(Self { equal_shapes })
+    }
+
+    /// Whether two requests have the same inputs, in the same shapes where these count, but for the batch dimension.
+    fn allows(&self, a: &ValidRequest, b: &ValidRequest) -> bool {
+        let agree = |(a, b): (&ValidInput, &ValidInput)| {
+            let shapes_count = self.equal_shapes.get(a.index).copied().unwrap_or(false);
+            a.index == b.index && (!shapes_count || a.shape[1..] == b.shape[1..])
+        };
+        a.inputs().len() == b.inputs().len() && a.inputs().iter().zip(b.inputs()).all(agree)
+    }
 }
 
 #[cfg(test)]

@@ -95,6 +95,63 @@ fn different_shapes_do_not_share_a_batch() {
     assert_eq!(Batcher::new(&config).decide(&queue, at(3)), run(2), "sent at once: it cannot grow");
 }
 
+/// A request of one row: its inputs, each with its position and the size of its only dimension.
+fn request(config: &ModelConfig, inputs: &[(usize, i64)]) -> ValidRequest {
+    let tensor = |(index, size): &(usize, i64)| nereid_core::InputTensor {
+        name: config.inputs[*index].name.to_string(),
+        datatype: nereid_core::DataType::Fp32,
+        shape: nereid_core::Shape::from_slice(&[1, *size]),
+        data: bytes_of(4 * *size as usize),
+    };
+    let inputs = inputs.iter().map(tensor).collect();
+    ValidRequest::new(nereid_core::InferRequest { inputs, ..Default::default() }, config).unwrap()
+}
+
+/// How many of two requests run together.
+#[track_caller]
+fn check_pair(config: &ModelConfig, first: &[(usize, i64)], second: &[(usize, i64)], expected: usize) {
+    let mut queue = Queue::unlimited();
+    for inputs in [first, second] {
+        queue.push(Entry::new(request(config, inputs), Responder::new(Nobody), at(0))).unwrap();
+    }
+    let decision = Batcher::new(config).decide(&queue, at(0));
+    assert_eq!(decision, run(expected), "{first:?} and {second:?}");
+}
+
+#[test]
+fn what_must_agree_between_requests() {
+    let input = |name: &str| nereid_core::config::InputConfig {
+        name: name.into(),
+        ..identity_config(8).inputs.remove(0)
+    };
+    let with = |change: &dyn Fn(&mut [nereid_core::config::InputConfig])| {
+        let mut config = ModelConfig { inputs: vec![input("a"), input("b")], ..config(&[8], 0) };
+        change(&mut config.inputs);
+        config
+    };
+    let plain = with(&|_| {});
+    check_pair(&plain, &[(0, 1), (1, 2)], &[(0, 1), (1, 2)], 2);
+    check_pair(&plain, &[(0, 1), (1, 2)], &[(0, 1), (1, 3)], 1);
+    let ragged = with(&|inputs| inputs[1].allow_ragged_batch = true);
+    check_pair(&ragged, &[(0, 1), (1, 2)], &[(0, 1), (1, 3)], 2);
+    check_pair(&ragged, &[(0, 1), (1, 2)], &[(0, 2), (1, 2)], 1);
+    let optional = with(&|inputs| inputs[0].optional = true);
+    check_pair(&optional, &[(1, 2)], &[(1, 2)], 2);
+    check_pair(&optional, &[(1, 2)], &[(1, 3)], 1);
+    check_pair(&optional, &[(1, 2)], &[(0, 2), (1, 2)], 1);
+    check_pair(&optional, &[(0, 1), (1, 2)], &[(0, 1), (1, 2)], 2);
+    let both = with(&|inputs| inputs.iter_mut().for_each(|input| input.optional = true));
+    check_pair(&both, &[(0, 2)], &[(1, 2)], 1); // as many, but not the same
+    let fixed = with(&|inputs| {
+        inputs[0].optional = true;
+        inputs.iter_mut().for_each(|input| input.dims = vec![2]);
+    });
+    check_pair(&fixed, &[(1, 2)], &[(1, 2)], 2);
+    check_pair(&fixed, &[(1, 2)], &[(0, 2), (1, 2)], 1);
+    let both_ragged = with(&|inputs| inputs.iter_mut().for_each(|input| input.allow_ragged_batch = true));
+    assert!(!Batcher::new(&both_ragged).compares_inputs(), "nothing to compare");
+}
+
 fn bytes_of(len: usize) -> bytes::Bytes {
     bytes::Bytes::from(vec![0; len])
 }

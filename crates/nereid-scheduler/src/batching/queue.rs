@@ -10,6 +10,9 @@ use nereid_core::{Responder, Timestamp, ValidRequest};
 
 use super::line::Line;
 
+/// Levels that are kept although nothing waits in them.
+const FEW_LEVELS: usize = 64;
+
 /// A request, its way back, and since when it waits.
 #[derive(Debug)]
 pub struct Entry {
@@ -45,8 +48,10 @@ impl Entry {
 #[derive(Debug)]
 pub struct Queue {
     policies: Policies,
-    /// Levels in use, highest priority first.
+    /// Levels that were in use lately, highest priority first.
     levels: BTreeMap<u64, Level>,
+    /// So many levels there may be before the empty ones go: clients choose from as many as the config has.
+    most_levels: usize,
     len: usize,
     rows: usize,
     next_serial: u64,
@@ -107,12 +112,24 @@ impl Queue {
             levels: config.priority_levels,
             default_level: config.default_priority_level,
             default: config.default_queue_policy,
-            by_level: config.priority_queue_policies.clone(),
+            // Without levels there is the default policy alone, whatever else the config says.
+            by_level: match config.priority_levels {
+                0 => BTreeMap::new(),
+                _ => config.priority_queue_policies.clone(),
+            },
         })
     }
 
     fn with(policies: Policies) -> Self {
-        Self { policies, levels: BTreeMap::new(), len: 0, rows: 0, next_serial: 0, earliest_deadline: None }
+        Self {
+            policies,
+            levels: BTreeMap::new(),
+            most_levels: FEW_LEVELS,
+            len: 0,
+            rows: 0,
+            next_serial: 0,
+            earliest_deadline: None,
+        }
     }
 
     /// Whether any request can time out here.
@@ -143,6 +160,10 @@ impl Queue {
     pub fn push(&mut self, mut entry: Entry) -> Result<Ticket, Box<Entry>> {
         let level = self.policies.level(entry.request.priority());
         let policy = self.policies.policy(level);
+        if self.levels.len() >= self.most_levels {
+            self.levels.retain(|_, level| level.len() > 0);
+            self.most_levels = FEW_LEVELS.max(2 * self.levels.len());
+        }
         let slot = self.levels.entry(level).or_default();
         if policy.max_queue_size != 0 && slot.len() >= policy.max_queue_size as usize {
             return Err(Box::new(entry));
@@ -209,6 +230,9 @@ impl Queue {
             while taken.len() < count {
                 let Some(entry) = level.pop() else { break };
                 taken.push(entry);
+            }
+            if taken.len() == count {
+                break;
             }
         }
         self.forget(&taken);

@@ -63,6 +63,41 @@ fn levels_are_served_in_order_and_unknown_ones_mean_the_default() {
 }
 
 #[test]
+fn without_levels_there_is_one_policy() {
+    let one = QueuePolicy { max_queue_size: 1, ..Default::default() };
+    let policies = [(0, one), (5, one)].into();
+    for default_priority_level in [0, 5] {
+        let config = DynamicBatching {
+            default_priority_level,
+            priority_queue_policies: Clone::clone(&policies),
+            ..Default::default()
+        };
+        let mut queue = Queue::new(&config);
+        for (tag, priority) in [(1.0, 5), (2.0, 0), (3.0, 1)] {
+            queue.push(entry(tag, priority, 0, at(0))).unwrap();
+        }
+        assert_eq!(tags(queue.iter()), [1.0, 2.0, 3.0]);
+    }
+}
+
+#[test]
+fn levels_that_nobody_uses_any_more_do_not_pile_up() {
+    let config =
+        DynamicBatching { priority_levels: u64::MAX, default_priority_level: 1, ..Default::default() };
+    let mut queue = Queue::new(&config);
+    for level in 1..1000 {
+        queue.push(entry(1.0, level, 0, at(0))).unwrap();
+        assert_eq!(queue.take(1).len(), 1);
+    }
+    assert!(queue.levels.len() <= FEW_LEVELS, "{} levels", queue.levels.len());
+    for level in (1..1000).rev() {
+        queue.push(entry(level as f32, level, 0, at(0))).unwrap();
+    }
+    assert_eq!(tags(&queue.take(1000)), (1..1000).map(|level| level as f32).collect::<Vec<_>>());
+    assert!(queue.is_empty());
+}
+
+#[test]
 fn a_full_level_refuses_and_others_do_not() {
     let config = DynamicBatching {
         priority_levels: 2,

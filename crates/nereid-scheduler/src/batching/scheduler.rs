@@ -67,6 +67,11 @@ impl BatchScheduler {
         self.shared.state.lock().queue.len()
     }
 
+    /// See [`crate::Scheduler::release_held`].
+    pub(crate) fn release_held(&self) {
+        self.shared.release_held();
+    }
+
     /// See [`crate::Scheduler::stop`].
     pub(crate) fn stop(&self) {
         self.shared.stop();

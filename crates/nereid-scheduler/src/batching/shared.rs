@@ -46,6 +46,7 @@ pub(crate) struct State {
     running: Running,
     /// Number of the next batch, for [`Ordering`].
     next_batch: u64,
+    /// Nothing runs before so many requests wait.
     hold: usize,
     pub(crate) stopping: bool,
     /// Threads that have promised to look at the queue soon.
@@ -84,10 +85,11 @@ pub(crate) enum Next {
 impl Shared {
     pub(crate) fn new(options: SchedulerOptions) -> Self {
         let SchedulerOptions { config, instances, delay_until_queued, statistics } = options;
-        let (queue, ordering) = match &config.scheduling {
-            Scheduling::Default => (Queue::unlimited(), None),
+        let (queue, ordering, hold) = match &config.scheduling {
+            Scheduling::Default => (Queue::unlimited(), None, 0),
             Scheduling::DynamicBatching(batching) => {
-                (Queue::new(batching), batching.preserve_ordering.then(Ordering::default))
+                let ordering = batching.preserve_ordering.then(Ordering::default);
+                (Queue::new(batching), ordering, delay_until_queued)
             }
         };
         let instance_count = instances.len();
@@ -103,7 +105,7 @@ impl Shared {
                 idle: seats.collect(),
                 running,
                 next_batch: 0,
-                hold: delay_until_queued,
+                hold,
                 stopping: false,
                 leads: Vec::new(),
                 wake_at_rows: None,
@@ -275,6 +277,14 @@ impl Shared {
         if state.stopping && state.queue.is_empty() {
             self.work.notify_all();
             self.expiry.notify_all();
+        }
+    }
+
+    /// See [`crate::Scheduler::release_held`].
+    pub(crate) fn release_held(&self) {
+        let mut state = self.state.lock();
+        if std::mem::take(&mut state.hold) > 0 {
+            self.work.notify_one();
         }
     }
 

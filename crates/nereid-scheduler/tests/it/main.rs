@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod cancellation;
+mod held;
 mod statistics;
 
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
