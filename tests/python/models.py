@@ -210,6 +210,33 @@ def pick() -> onnx.ModelProto:
     )
 
 
+def batch_seer() -> onnx.ModelProto:
+    """Every row gets what the model sees of the whole batch: `RAGGED`, `SIZE` and `ABOUT`, each `[-1]`, as `[rows, all]`.
+
+    `SIZE` has as many numbers as there are rows; none of them may be 0.
+    """
+    pairs = {"RAGGED": "RAGGED_OUTPUT", "SIZE": "SIZE_OUTPUT", "ABOUT": "ABOUT_OUTPUT"}
+    nodes = [helper.make_node("Div", ["SIZE", "SIZE"], ["ones"]), helper.make_node("Reshape", ["ones", "column"], ["rows"])]
+    for name, out in pairs.items():
+        nodes += [helper.make_node("Reshape", [name, "row"], [f"{name}_row"]), helper.make_node("MatMul", ["rows", f"{name}_row"], [out])]
+    shapes = {"row": [1, -1], "column": [-1, 1]}
+    return _model(
+        nodes,
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, [f"n_{name}"]) for name in pairs],
+        [helper.make_tensor_value_info(out, TensorProto.FLOAT, ["rows", f"m_{out}"]) for out in pairs.values()],
+        [helper.make_tensor(name, TensorProto.INT64, [2], shape) for name, shape in shapes.items()],
+    )
+
+
+def passes(inputs: dict[str, tuple[str, list]], outputs: dict[str, tuple[str, str, list]]) -> onnx.ModelProto:
+    """Inputs by name, each with datatype and shape; outputs by name, each the copy of an input, with datatype and shape."""
+    return _model(
+        [helper.make_node("Identity", [source], [name]) for name, (source, _, _) in outputs.items()],
+        [helper.make_tensor_value_info(name, TYPES[kind], shape) for name, (kind, shape) in inputs.items()],
+        [helper.make_tensor_value_info(name, TYPES[kind], shape) for name, (_, kind, shape) in outputs.items()],
+    )
+
+
 def _model(nodes: list, inputs: list, outputs: list, constants: list | None = None) -> onnx.ModelProto:
     graph = helper.make_graph(nodes, "test", inputs, outputs, constants or [])
     model = helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 17)])
