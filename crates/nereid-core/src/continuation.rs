@@ -33,12 +33,28 @@ impl Continuations {
         self.0.append(&mut others.0);
     }
 
+    /// All of it as one piece of work.
+    pub fn into_one(mut self) -> Option<Continuation> {
+        match self.0.len() {
+            0 | 1 => self.0.pop(),
+            _ => Some(Box::new(self)),
+        }
+    }
+
     /// Gives each one turn. What that makes possible has its turn the next time: a chain of any length takes turns,
     /// not stack.
     pub fn turn(&mut self) {
         let mut more = Self::default();
         self.0.retain_mut(|continuation| continuation.turn(&mut more));
         self.append(&mut more);
+    }
+}
+
+impl Continue for Continuations {
+    fn turn(&mut self, more: &mut Continuations) -> bool {
+        more.append(self);
+        more.turn();
+        false
     }
 }
 

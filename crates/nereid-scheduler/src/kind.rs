@@ -1,15 +1,19 @@
 //! The schedulers that a config can choose, behind the methods that they have in common. What they do is theirs.
 
+use std::time::Duration;
+
 use nereid_core::config::Scheduling;
-use nereid_core::{Responder, Result, ValidRequest};
+use nereid_core::{Error, Responder, Result, ValidRequest};
 
 use crate::batching::BatchScheduler;
+use crate::ensemble::EnsembleScheduler;
 use crate::ticket::{Place, Ticket};
 use crate::{Queued, SchedulerOptions};
 
 /// A scheduler of one of the kinds. Shared with the requests that may have to be queued again.
 pub(crate) enum Kind {
     Batching(BatchScheduler),
+    Ensemble(EnsembleScheduler),
 }
 
 impl Kind {
@@ -19,6 +23,10 @@ impl Kind {
             Scheduling::Default | Scheduling::DynamicBatching(_) => {
                 BatchScheduler::start(options).map(Self::Batching)
             }
+            Scheduling::Ensemble(_) => {
+                let name = &options.config.name;
+                Err(Error::internal(format!("ensemble '{name}' has no instances to start")))
+            }
         }
     }
 
@@ -26,6 +34,7 @@ impl Kind {
     pub(crate) fn enqueue(&self, request: ValidRequest, responder: Responder) -> Result<Queued> {
         match self {
             Self::Batching(scheduler) => scheduler.enqueue(request, responder),
+            Self::Ensemble(scheduler) => scheduler.enqueue(request, responder),
         }
     }
 
@@ -33,6 +42,12 @@ impl Kind {
     pub(crate) fn cancel(&self, ticket: Ticket) {
         match (self, ticket.0) {
             (Self::Batching(scheduler), Place::Batching(ticket)) => scheduler.cancel(ticket),
+            (Self::Ensemble(_), Place::Ensemble(request)) => {
+                if let Some(request) = request.upgrade() {
+                    request.cancel();
+                }
+            }
+            _ => {}
         }
     }
 
@@ -40,6 +55,7 @@ impl Kind {
     pub(crate) fn pending(&self) -> usize {
         match self {
             Self::Batching(scheduler) => scheduler.pending(),
+            Self::Ensemble(_) => 0, // they wait for instances of other models, and count there
         }
     }
 
@@ -47,12 +63,22 @@ impl Kind {
     pub(crate) fn release_held(&self) {
         match self {
             Self::Batching(scheduler) => scheduler.release_held(),
+            Self::Ensemble(_) => {}
         }
     }
 
     /// See [`crate::Scheduler::stop`].
     pub(crate) fn stop(&self) {
         match self {
+            Self::Batching(scheduler) => scheduler.stop(),
+            Self::Ensemble(scheduler) => scheduler.stop(),
+        }
+    }
+
+    /// See [`crate::Scheduler::finish`].
+    pub(crate) fn finish(&self, timeout: Duration) {
+        match self {
+            Self::Ensemble(scheduler) => scheduler.finish(timeout),
             Self::Batching(scheduler) => scheduler.stop(),
         }
     }
@@ -61,6 +87,7 @@ impl Kind {
     pub(crate) fn join(&self) {
         match self {
             Self::Batching(scheduler) => scheduler.join(),
+            Self::Ensemble(scheduler) => scheduler.join(),
         }
     }
 }

@@ -5,12 +5,14 @@
 //! clocks and threads.
 
 pub mod batching;
+mod ensemble;
 mod kind;
 mod scheduler;
 pub mod statistics;
 mod ticket;
 
 pub use batching::Lead;
+pub use ensemble::{ComposingModel, ComposingModels};
 pub use scheduler::{Queued, Scheduler, SchedulerOptions};
 pub use statistics::{
     LatencyOptions, MAX_SAMPLES, Quantile, Reporters, Series, SeriesId, Statistics, SummaryValues,

@@ -2,10 +2,13 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use nereid_core::backend::Instance;
+use nereid_core::config::Ensemble;
 use nereid_core::{ModelConfig, Responder, Result, ValidRequest};
 
+use crate::ensemble::{ComposingModels, EnsembleScheduler};
 use crate::kind::Kind;
 use crate::{Lead, Statistics, Ticket};
 
@@ -54,6 +57,17 @@ impl Scheduler {
         Ok(Self { config, statistics, kind })
     }
 
+    /// The scheduler of an ensemble, which has no instances of its own: `composing` knows its models.
+    pub fn of_ensemble(
+        config: Arc<ModelConfig>,
+        ensemble: Ensemble,
+        composing: Arc<dyn ComposingModels>,
+        statistics: Arc<Statistics>,
+    ) -> Self {
+        let scheduler = EnsembleScheduler::new(config.clone(), ensemble, composing, statistics.clone());
+        Self { config, statistics, kind: Arc::new(Kind::Ensemble(scheduler)) }
+    }
+
     /// Queues a request; its answer goes to `responder`.
     ///
     /// # Errors
@@ -65,7 +79,8 @@ impl Scheduler {
 
     /// Nobody waits for the request of `ticket` any more. If it waits in the queue it leaves it at once, is
     /// counted as CANCELED and answered `Cancelled`. If it runs it counts as what becomes of its batch; when
-    /// nobody waits for any part of the batch, the instance is told to stop. Otherwise nothing happens.
+    /// nobody waits for any part of the batch, the instance is told to stop. Of an ensemble's request, every step that
+    /// waits or runs is cancelled, and no other starts. Otherwise nothing happens.
     ///
     /// Blocks no longer than [`Self::enqueue`] does.
     pub fn cancel(&self, ticket: Ticket) {
@@ -90,6 +105,12 @@ impl Scheduler {
     /// Refuses new requests; those already queued run, without waiting for company.
     pub fn stop(&self) {
         self.kind.stop();
+    }
+
+    /// Refuses new requests, and where those in flight need other models waits for them, for at most `timeout`: so
+    /// that these models can be stopped after it.
+    pub fn finish(&self, timeout: Duration) {
+        self.kind.finish(timeout);
     }
 
     /// Finishes what was accepted, refuses the rest, waits, however long it takes, until the threads have ended,

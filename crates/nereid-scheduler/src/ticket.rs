@@ -1,13 +1,18 @@
 //! What names a request after it was queued, whichever scheduler has it.
 
-use crate::batching::queue;
+use std::sync::Weak;
 
-/// Names a request that was queued, also after it was answered. See [`crate::Scheduler::cancel`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+use crate::batching::queue;
+use crate::ensemble::Request;
+
+/// Names a request that was queued, also after it was answered, and keeps nothing of it alive. See
+/// [`crate::Scheduler::cancel`].
+#[derive(Debug, Clone)]
 pub struct Ticket(pub(crate) Place);
 
 /// Who has the request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) enum Place {
     Batching(queue::Ticket),
+    Ensemble(Weak<Request>),
 }

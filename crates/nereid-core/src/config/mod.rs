@@ -2,6 +2,7 @@
 //! completed and validated. Only what serving needs; the full message stays with the repository.
 
 mod batch_io;
+mod ensemble;
 mod instances;
 mod scheduling;
 
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use crate::DataType;
 
 pub use batch_io::{BatchInput, BatchInputElement, BatchInputKind, BatchOutput};
+pub use ensemble::{Ensemble, EnsembleStep, Mapping};
 pub use instances::{InstanceKind, InstanceSpec};
 pub use scheduling::{DynamicBatching, QueuePolicy, Scheduling, TimeoutAction};
 

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use super::Ensemble;
+
 /// Which scheduler serves the model.
 #[derive(Debug, Clone, Default)]
 pub enum Scheduling {
@@ -10,6 +12,8 @@ pub enum Scheduling {
     Default,
     /// Requests are merged into batches.
     DynamicBatching(DynamicBatching),
+    /// The model is made of other models, and has neither backend nor instances.
+    Ensemble(Ensemble),
 }
 
 /// `dynamic_batching` of a config, normalised.

@@ -43,7 +43,9 @@ impl Batcher {
     pub fn new(config: &ModelConfig) -> Self {
         let comparison = Comparison::new(config);
         match &config.scheduling {
-            Scheduling::Default => Self { max_rows: 0, preferred: Vec::new(), delay_us: 0, comparison },
+            Scheduling::Default | Scheduling::Ensemble(_) => {
+                Self { max_rows: 0, preferred: Vec::new(), delay_us: 0, comparison }
+            }
             Scheduling::DynamicBatching(DynamicBatching {
                 preferred_batch_sizes,
                 max_queue_delay_us,

@@ -24,6 +24,12 @@ impl Lead {
         Self { shared, thread, open: true, later: Continuations::default() }
     }
 
+    /// This lead, with other work for the same thread.
+    pub(crate) fn with(mut self, mut others: Continuations) -> Self {
+        self.later.append(&mut others);
+        self
+    }
+
     /// Runs the next batch on this thread, and what its answers make possible. `true` asks to be called again after
     /// other work of the thread had its turn, because more requests wait.
     pub fn run(&mut self) -> bool {

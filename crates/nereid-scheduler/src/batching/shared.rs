@@ -86,7 +86,7 @@ impl Shared {
     pub(crate) fn new(options: SchedulerOptions) -> Self {
         let SchedulerOptions { config, instances, delay_until_queued, statistics } = options;
         let (queue, ordering, hold) = match &config.scheduling {
-            Scheduling::Default => (Queue::unlimited(), None, 0),
+            Scheduling::Default | Scheduling::Ensemble(_) => (Queue::unlimited(), None, 0),
             Scheduling::DynamicBatching(batching) => {
                 let ordering = batching.preserve_ordering.then(Ordering::default);
                 (Queue::new(batching), ordering, delay_until_queued)

@@ -164,6 +164,36 @@ impl ExecutionTimes {
     }
 }
 
+/// How long the models of an ensemble have computed for one request, all steps together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ComputeTimes {
+    pub input_ns: u64,
+    pub infer_ns: u64,
+    pub output_ns: u64,
+}
+
+impl ComputeTimes {
+    /// Adds the times of one step.
+    pub(crate) fn add(&mut self, step: &Timing) {
+        self.input_ns += step.inputs_ready.ns_since(step.compute_start);
+        self.infer_ns += step.compute_done.ns_since(step.inputs_ready);
+        self.output_ns += step.compute_end.ns_since(step.compute_done);
+    }
+
+    /// Moments that are these times apart, as if all steps had run one after the other from `start`.
+    pub(crate) fn timing(&self, start: Timestamp) -> Timing {
+        let after = |moment: Timestamp, ns: u64| Timestamp::from_ns(moment.as_ns().saturating_add(ns));
+        let inputs_ready = after(start, self.input_ns);
+        let compute_done = after(inputs_ready, self.infer_ns);
+        let compute_end = after(compute_done, self.output_ns);
+        Timing { queue_start: start, compute_start: start, inputs_ready, compute_done, compute_end }
+    }
+
+    fn total_ns(&self) -> u64 {
+        self.input_ns + self.infer_ns + self.output_ns
+    }
+}
+
 /// Counters of one version of a model.
 #[derive(Debug, Default)]
 pub struct Statistics {
@@ -212,6 +242,38 @@ impl Statistics {
         batch.compute_input.add(input_ns);
         batch.compute_infer.add(infer_ns);
         batch.compute_output.add(output_ns);
+    }
+
+    /// Counts one successful request of `rows` rows to an ensemble, accepted and answered at these moments, as an
+    /// execution of its own; `spent` is what other models have done for it.
+    pub(crate) fn record_composed(
+        &self,
+        rows: usize,
+        accepted: Timestamp,
+        end: Timestamp,
+        spent: &ComputeTimes,
+    ) {
+        let request_ns = end.ns_since(accepted);
+        if let Some(latencies) = &self.latencies {
+            latencies.composed(request_ns, spent, end);
+        }
+        let mut guard = self.counts.lock();
+        let counts = &mut *guard;
+        counts.inference_count += rows as u64;
+        counts.success.add(request_ns);
+        counts.queue.add(0);
+        counts.compute_input.add(spent.input_ns);
+        counts.compute_infer.add(spent.infer_ns);
+        counts.compute_output.add(spent.output_ns);
+        counts.request_histogram.observe(request_ns);
+        counts.queue_histogram.observe(0);
+        counts.compute_histogram.observe(spent.total_ns());
+        counts.execution_count += 1;
+        counts.last_inference_ms = counts.last_inference_ms.max(unix_ms());
+        let batch = counts.batches.entry(rows).or_default();
+        batch.compute_input.add(spent.input_ns);
+        batch.compute_infer.add(spent.infer_ns);
+        batch.compute_output.add(spent.output_ns);
     }
 
     /// Counts a request that failed `elapsed_ns` after it was accepted.
@@ -269,6 +331,33 @@ mod tests {
         assert_eq!(counts.failures, [0, 0, 1, 0]);
         assert_eq!(counts.request_histogram.buckets[0], 2, "18 and 14 us are within 50 us");
         assert!(counts.last_inference_ms > 0);
+    }
+
+    #[test]
+    fn a_composed_request_counts_as_one_execution() {
+        let at = |us: u64| Timestamp::from_ns(us * 1000);
+        let mut spent = ComputeTimes::default();
+        for start in [10, 40] {
+            spent.add(&Timing {
+                queue_start: at(start),
+                compute_start: at(start + 1),
+                inputs_ready: at(start + 3),
+                compute_done: at(start + 6),
+                compute_end: at(start + 10),
+            });
+        }
+        assert_eq!(spent, ComputeTimes { input_ns: 4_000, infer_ns: 6_000, output_ns: 8_000 });
+        let statistics = Statistics::default();
+        statistics.record_composed(3, at(5), at(55), &spent);
+        let counts = statistics.snapshot();
+        assert_eq!((counts.inference_count, counts.execution_count), (3, 1));
+        assert_eq!(counts.success, Duration { count: 1, ns: 50_000, us: 50 });
+        assert_eq!(counts.queue, Duration { count: 1, ns: 0, us: 0 });
+        assert_eq!(counts.compute_infer, Duration { count: 1, ns: 6_000, us: 6 });
+        assert_eq!(counts.batches[&3].compute_output, Duration { count: 1, ns: 8_000, us: 8 });
+        let mut again = ComputeTimes::default();
+        again.add(&spent.timing(at(5)));
+        assert_eq!(again, spent, "an ensemble in an ensemble");
     }
 
     #[test]

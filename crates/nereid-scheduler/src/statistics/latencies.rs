@@ -4,9 +4,9 @@
 use nereid_core::Timestamp;
 use parking_lot::Mutex;
 
-use super::ExecutionTimes;
 use super::quantiles::Quantile;
 use super::summary::{Answer, Summary, SummaryValues};
+use super::{ComputeTimes, ExecutionTimes};
 
 /// Upper bounds of the histogram of first responses, in milliseconds (`metric_model_reporter.h`).
 pub const FIRST_RESPONSE_MS: [f64; 4] = [100.0, 500.0, 2_000.0, 5_000.0];
@@ -97,6 +97,25 @@ impl Latencies {
             observe(Part::ComputeInput, times.inputs_ready.ns_since(times.compute_start), requests);
             observe(Part::ComputeInfer, times.compute_done.ns_since(times.inputs_ready), requests);
             observe(Part::ComputeOutput, now.ns_since(times.compute_done), requests);
+        }
+    }
+
+    /// Takes in one successful request to an ensemble, which ends `now`.
+    pub(crate) fn composed(&self, request_ns: u64, spent: &ComputeTimes, now: Timestamp) {
+        let mut inner = self.inner.lock();
+        if let Some(first_response) = &mut inner.first_response {
+            first_response.observe(request_ns);
+        }
+        if let Some(summaries) = &mut inner.summaries {
+            for (part, ns) in [
+                (Part::Request, request_ns),
+                (Part::Queue, 0),
+                (Part::ComputeInput, spent.input_ns),
+                (Part::ComputeInfer, spent.infer_ns),
+                (Part::ComputeOutput, spent.output_ns),
+            ] {
+                summaries[part as usize].observe(ns / 1000, 1, now, &self.wanted);
+            }
         }
     }
 

@@ -8,7 +8,8 @@ mod reporters;
 mod summary;
 
 pub use counts::{
-    BUCKETS_US, BatchCounts, Counts, Duration, ExecutionTimes, FailureReason, Histogram, Statistics,
+    BUCKETS_US, BatchCounts, ComputeTimes, Counts, Duration, ExecutionTimes, FailureReason, Histogram,
+    Statistics,
 };
 pub use latencies::LatencyOptions;
 pub use quantiles::{MAX_SAMPLES, Quantile};

@@ -74,7 +74,7 @@ fn a_waiting_request_leaves_at_once() {
     send(&scheduler, &config, &answers, 2.0);
     assert!(refused(&scheduler, identity_request(&config, 1, 3.0), &answers).ends_with("maximum queue size"));
     for _ in 0..2 {
-        scheduler.cancel(first); // the second time it is gone already
+        scheduler.cancel(first.clone()); // the second time it is gone already
         assert_eq!(scheduler.pending(), 1, "while the instance is busy");
     }
     assert_eq!(answers.next_error(), cancelled(1.0));
@@ -147,7 +147,7 @@ fn a_batch_is_stopped_when_its_last_client_goes() {
     assert_eq!(answers.next_ok(), 0.0);
     assert_eq!(gate.entered(), 3);
     for (ticket, times) in batch.into_iter().zip([0, 0, 1]) {
-        scheduler.cancel(ticket);
+        scheduler.cancel(ticket.clone());
         scheduler.cancel(ticket);
         assert_eq!(stop.times.load(Ordering::SeqCst), times);
     }
@@ -172,7 +172,7 @@ fn a_batch_that_someone_waits_for_runs_to_its_end() {
     let batch = [1.0, 2.0].map(|tag| send(&scheduler, &config, &answers, tag));
     gate.release();
     assert_eq!(gate.entered(), 2);
-    scheduler.cancel(batch[0]);
+    scheduler.cancel(batch[0].clone());
     gate.release();
     assert_eq!([answers.next_ok(), answers.next_ok(), answers.next_ok()], [0.0, 1.0, 2.0]);
     assert_eq!(stop.times.load(Ordering::SeqCst), 0);
@@ -212,7 +212,7 @@ fn a_stop_that_comes_too_late_does_not_meet_the_next_batch() {
     assert_eq!(gate.entered(), 1);
     gate.release();
     reached.recv_timeout(LONG).unwrap(); // the execution is over, the instance not yet idle
-    scheduler.cancel(ticket);
+    scheduler.cancel(ticket.clone());
     assert!(stop.now.load(Ordering::SeqCst));
     send(&scheduler, &config, &answers, 2.0);
     go.send(()).unwrap();
@@ -389,7 +389,7 @@ fn eight_threads_that_cancel_lose_nothing_and_count_nothing_twice() {
                     let queued =
                         scheduler.enqueue(identity_request(config, 1, tag), answers.responder(tag)).unwrap();
                     if i % 3 == 0 {
-                        scheduler.cancel(queued.ticket);
+                        scheduler.cancel(queued.ticket.clone());
                     }
                     if let Some(mut lead) = queued.lead {
                         while lead.run() {}
