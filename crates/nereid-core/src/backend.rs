@@ -44,8 +44,8 @@ pub trait Instance: Send {
     /// The model failed; the message is what clients see.
     fn execute(&mut self, batch: &Batch<'_>) -> Result<Execution>;
 
-    /// A handle by which an execution can be stopped from outside, if the backend has one. Asked once, before
-    /// the first execution.
+    /// A handle by which an execution can be stopped from outside, if the backend has one. Asked between
+    /// executions; every answer stands for the same handle.
     fn terminator(&self) -> Option<Arc<dyn Terminate>> {
         None
     }

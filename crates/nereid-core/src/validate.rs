@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// A request that fits its model.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct ValidRequest {
     id: String,
     inputs: Vec<ValidInput>,
@@ -29,7 +29,7 @@ pub struct ValidRequest {
 }
 
 /// One input that fits its model.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct ValidInput {
     /// Position in the config's inputs.
     pub index: usize,

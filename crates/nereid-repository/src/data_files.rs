@@ -1,5 +1,5 @@
 //! Files with tensors that a config names: for warm-up requests and for initial states. They must lie in the model
-//! directory, because a config may come over the network. Nothing reads them yet.
+//! directory, because a config may come over the network.
 
 use nereid_core::{Error, Result};
 use nereid_protocol::inference::ModelConfig;
@@ -7,10 +7,10 @@ use nereid_protocol::inference::model_config::SchedulingChoice;
 use nereid_protocol::inference::model_sequence_batching::initial_state::StateData;
 use nereid_protocol::inference::model_warmup::input::InputDataType;
 
-use crate::disk::ModelDir;
+use crate::disk::{self, ModelDir};
 
 /// Folders of a model directory for these files.
-const WARM_UP: &str = "warmup";
+pub(crate) const WARM_UP: &str = "warmup";
 const INITIAL_STATE: &str = "initial_state";
 
 /// # Errors
@@ -39,4 +39,15 @@ pub(crate) fn confine(config: &ModelConfig, dir: &ModelDir) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The first `most` bytes of `file` in `folder` of the model directory.
+///
+/// # Errors
+/// Internal, with Triton's text, if it cannot be read; InvalidArg if it is outside the model directory.
+pub(crate) fn read(dir: &ModelDir, folder: &str, file: &str, most: u64) -> Result<Vec<u8>> {
+    let path = dir.inside(folder, file).ok_or_else(|| {
+        Error::invalid_arg(format!("{folder} file '{file:.200}' is outside the model directory"))
+    })?;
+    disk::read_start(&path, most)
 }

@@ -175,9 +175,23 @@ fn entries(path: &Path, keep: impl Fn(&fs::DirEntry) -> bool) -> Result<BTreeSet
 /// Reads a whole text file of at most [`MAX_TEXT_BYTES`]; `kind` names it in messages.
 ///
 /// # Errors
-/// Internal `failed to open text file for read <path>: <why>` (Triton's), also for what is no regular file, or
-/// the file is too large.
+/// As those of [`read_start`]; InvalidArg if the file is too large.
 pub(crate) fn read_text(path: &Path, kind: &str) -> Result<Vec<u8>> {
+    let bytes = read_start(path, MAX_TEXT_BYTES + 1)?;
+    if bytes.len() as u64 > MAX_TEXT_BYTES {
+        return Err(Error::invalid_arg(format!(
+            "{kind} '{}' is larger than the limit of {MAX_TEXT_BYTES} bytes",
+            path.display()
+        )));
+    }
+    Ok(bytes)
+}
+
+/// Reads the first `most` bytes of a file, or all if it has fewer.
+///
+/// # Errors
+/// Internal `failed to open text file for read <path>: <why>` (Triton's), also for what is no regular file.
+pub(crate) fn read_start(path: &Path, most: u64) -> Result<Vec<u8>> {
     let failed =
         |why: String| Error::internal(format!("failed to open text file for read {}: {why}", path.display()));
     // Opening a FIFO waits for someone to write to it, and a device may never end.
@@ -186,13 +200,7 @@ pub(crate) fn read_text(path: &Path, kind: &str) -> Result<Vec<u8>> {
     }
     let file = File::open(path).map_err(|e| failed(os_text(&e)))?;
     let mut bytes = Vec::new();
-    file.take(MAX_TEXT_BYTES + 1).read_to_end(&mut bytes).map_err(|e| failed(os_text(&e)))?;
-    if bytes.len() as u64 > MAX_TEXT_BYTES {
-        return Err(Error::invalid_arg(format!(
-            "{kind} '{}' is larger than the limit of {MAX_TEXT_BYTES} bytes",
-            path.display()
-        )));
-    }
+    file.take(most).read_to_end(&mut bytes).map_err(|e| failed(os_text(&e)))?;
     Ok(bytes)
 }
 

@@ -18,6 +18,7 @@ mod loader;
 mod lookup;
 mod options;
 mod overrides;
+mod parallel;
 mod poll;
 mod reaper;
 mod repository;
@@ -28,6 +29,7 @@ mod turns;
 mod update;
 mod version;
 mod versions;
+mod warm_up;
 mod watch;
 
 pub use identity::ModelId;

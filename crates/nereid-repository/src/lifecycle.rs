@@ -74,11 +74,13 @@ impl Repository {
     }
 
     /// Takes every model out of service and waits, at most `timeout`, until their requests in flight are
-    /// finished and they are gone. Nothing begins to serve any more, loads in flight included. Deletes the files that
+    /// finished and they are gone. Nothing begins to serve any more, loads in flight
+    /// included, and warm-ups are stopped. Deletes the files that
     /// came with load requests. Returns how many versions are left.
     pub fn shutdown(&self, timeout: Duration) -> usize {
         self.table.close();
         self.stop_polling.stop();
+        self.stop_warm_ups();
         let names: Vec<Arc<str>> = self.table.models().keys().cloned().collect();
         // Not in turn: a load that hangs must not keep the server from ending.
         for model in self.loaded() {
@@ -90,6 +92,11 @@ impl Repository {
         let left = self.table.wait_until_empty(timeout);
         self.scratch.close();
         left
+    }
+
+    /// Tells instances that are being warmed up to stop, and lets no warm-up begin; [`Self::shutdown`] does so itself.
+    pub fn stop_warm_ups(&self) {
+        self.loader.warm_ups.stop();
     }
 
     pub(crate) fn retire(&self, name: &str) {

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use nereid_core::backend::{Backend, LoadRequest, Model};
+use nereid_core::backend::{Backend, Instance, LoadRequest, Model};
 use nereid_core::{Error, ModelConfig, Result, Timestamp};
 use nereid_protocol::inference;
 use nereid_scheduler::{Reporters, Scheduler, SchedulerOptions, Statistics};
@@ -18,7 +18,8 @@ use crate::poll::Polled;
 use crate::reaper::Reaper;
 use crate::table::Table;
 use crate::version::{Description, Running};
-use crate::{Labels, ModelVersion, Options, data_files};
+use crate::warm_up::{self, Sample, Subject, WarmUps};
+use crate::{Labels, ModelVersion, Options, data_files, parallel};
 
 /// Test hook of Triton's: hold the first batch until this many requests wait.
 const DELAY_VARIABLE: &str = "TRITONSERVER_DELAY_SCHEDULER";
@@ -33,6 +34,8 @@ pub(crate) struct Loader {
     default_max_batch_size: u32,
     retries: u32,
     pub(crate) gpus: Gpus,
+    pub(crate) warm_ups: WarmUps,
+    threads: usize,
     delay_until_queued: usize,
     reporters: Arc<Reporters>,
 }
@@ -53,6 +56,8 @@ impl Loader {
             default_max_batch_size: options.default_max_batch_size,
             retries: options.load_retries,
             gpus: Gpus { count: options.gpu_count, min_compute_capability: options.min_compute_capability },
+            warm_ups: WarmUps::default(),
+            threads: options.load_threads,
             delay_until_queued: delay.unwrap_or(0),
             reporters: options.reporters.clone(),
         }
@@ -127,7 +132,7 @@ impl Loader {
         })
     }
 
-    /// Makes the instances of `loaded` and a scheduler for them.
+    /// Makes the instances of `loaded`, warms them up, and makes a scheduler for them.
     pub(crate) fn start(
         &self,
         model: &Polled,
@@ -136,11 +141,13 @@ impl Loader {
         loaded: Arc<Mutex<Box<dyn Model>>>,
         statistics: Arc<Statistics>,
     ) -> Result<Running> {
+        let samples = warm_up::prepare(config, &model.dir)?;
         let (mut active, mut passive) = (Vec::new(), Vec::new());
         for spec in &config.instances {
             let instance = loaded.lock().create_instance(spec)?;
             if spec.passive { passive.push(instance) } else { active.push(instance) }
         }
+        self.warm_up(&samples, &mut active, config, &statistics)?;
         let options = SchedulerOptions {
             config: config.clone(),
             instances: active,
@@ -151,6 +158,25 @@ impl Loader {
         let departure = self.table.arrived(&model.id, version);
         let dir = model.dir.clone();
         Ok(Running { scheduler, passive: Mutex::new(passive), model: loaded, dir, departure })
+    }
+
+    /// Passive instances stay cold, as in Triton.
+    fn warm_up(
+        &self,
+        samples: &[Sample],
+        instances: &mut [Box<dyn Instance>],
+        config: &ModelConfig,
+        statistics: &Statistics,
+    ) -> Result<()> {
+        if samples.is_empty() {
+            return Ok(());
+        }
+        let names = config.instances.iter().filter(|spec| !spec.passive).map(|spec| &*spec.name);
+        let run = |(instance, name): (&mut Box<dyn Instance>, _)| {
+            self.warm_ups.run(&mut **instance, samples, Subject { config, statistics, name })
+        };
+        let ends = parallel::map(self.threads, instances.iter_mut().zip(names).collect(), run);
+        ends.into_iter().collect()
     }
 }
 

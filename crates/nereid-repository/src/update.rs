@@ -4,12 +4,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 
 use nereid_core::{Error, Result};
 use nereid_protocol::inference::ModelConfig;
-use parking_lot::Mutex;
 
 use crate::disk::ModelDir;
 use crate::fingerprint::Fingerprint;
@@ -17,7 +14,7 @@ use crate::poll::{self, Polled};
 use crate::repository::Repository;
 use crate::states::Outcome;
 use crate::table::entry;
-use crate::{LoadParameters, ModelId, ModelVersion, versions};
+use crate::{LoadParameters, ModelId, ModelVersion, parallel, versions};
 
 /// A model to load.
 #[derive(Debug, Clone, Copy)]
@@ -70,8 +67,9 @@ impl Repository {
             .enumerate()
             .flat_map(|(index, model)| model.versions.iter().map(move |version| (index, *version)))
             .collect();
-        let results =
-            self.in_parallel(&tasks, |(index, version)| (index, self.bring(&models[index], version)));
+        let results = parallel::map(self.options.load_threads, tasks, |(index, version)| {
+            (index, self.bring(&models[index], version))
+        });
         let mut of_model: Vec<Vec<Outcome>> = models.iter().map(|_| Vec::new()).collect();
         for (index, outcome) in results {
             of_model[index].push(outcome);
@@ -196,25 +194,6 @@ impl Repository {
             }
         }
         found.ok_or_else(|| Error::not_found("model not found in any model repository."))
-    }
-
-    fn in_parallel<R: Send>(&self, tasks: &[(usize, u64)], run: impl Fn((usize, u64)) -> R + Sync) -> Vec<R> {
-        let threads = self.options.load_threads.clamp(1, tasks.len().max(1));
-        let (next, results) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
-        let work = || {
-            while let Some(task) = tasks.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let result = run(*task);
-                results.lock().push(result);
-            }
-        };
-        thread::scope(|scope| {
-            for _ in 1..threads {
-                // Without further threads this one does all the work.
-                let _ = thread::Builder::new().name("model-load".into()).spawn_scoped(scope, work);
-            }
-            work();
-        });
-        results.into_inner()
     }
 }
 

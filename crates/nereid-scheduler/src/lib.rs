@@ -11,7 +11,7 @@ mod scheduler;
 pub mod statistics;
 mod ticket;
 
-pub use batching::Lead;
+pub use batching::{Lead, warm_up};
 pub use ensemble::{ComposingModel, ComposingModels};
 pub use scheduler::{Queued, Scheduler, SchedulerOptions};
 pub use statistics::{

@@ -93,9 +93,10 @@ impl Service {
         &self.shared_memory
     }
 
-    /// From now on the server is neither live nor ready.
+    /// From now on the server is neither live nor ready. Loads that warm a model up fail: it would not serve any more.
     pub fn set_exiting(&self) {
         self.exiting.store(true, Ordering::Relaxed);
+        self.repository.stop_warm_ups();
     }
 
     /// Whether the server runs.

@@ -5,6 +5,7 @@ mod batch_io;
 mod ensemble;
 mod instances;
 mod scheduling;
+mod warm_up;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ pub use batch_io::{BatchInput, BatchInputElement, BatchInputKind, BatchOutput};
 pub use ensemble::{Ensemble, EnsembleStep, Mapping};
 pub use instances::{InstanceKind, InstanceSpec};
 pub use scheduling::{DynamicBatching, QueuePolicy, Scheduling, TimeoutAction};
+pub use warm_up::{WarmUpData, WarmUpInput, WarmUpSample};
 
 /// Configuration of one model, checked.
 #[derive(Debug, Clone, Default)]
@@ -38,6 +40,8 @@ pub struct ModelConfig {
     pub optimization: Optimization,
     /// Custom operator libraries, relative to the model directory.
     pub op_libraries: Vec<String>,
+    /// What every instance runs before it takes requests.
+    pub warm_up: Vec<WarmUpSample>,
 }
 
 /// One input as the config declares it. `dims` excludes the batch dimension.

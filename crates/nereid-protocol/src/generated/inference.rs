@@ -844,7 +844,7 @@ pub struct ModelParameter {
 pub struct ModelWarmup {
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
-    /// 0 means a model that does not batch.
+    /// Requests of one row each; 0 means that the sample does not run.
     #[prost(uint32, tag = "2")]
     pub batch_size: u32,
     #[prost(btree_map = "string, message", tag = "3")]

@@ -11,12 +11,12 @@ use nereid_core::{DataType, Error, ModelConfig, Result};
 use nereid_protocol::inference as wire;
 use wire::model_optimization_policy::execution_accelerators;
 
-use super::{batch_io, dynamic_batching, instances};
+use super::{batch_io, dynamic_batching, instances, warm_up};
 
 /// Converts `config`.
 ///
 /// # Errors
-/// Internal, if a check that comes earlier was left out.
+/// Internal, if a check that comes earlier was left out; InvalidArg for a warm-up that lacks something.
 pub(crate) fn convert(config: &wire::ModelConfig) -> Result<ModelConfig> {
     let max_batch_size = u32::try_from(config.max_batch_size)
         .map_err(|_| Error::internal(format!("negative max_batch_size of model '{}'", config.name)))?;
@@ -41,6 +41,7 @@ pub(crate) fn convert(config: &wire::ModelConfig) -> Result<ModelConfig> {
             .collect(),
         optimization: config.optimization.as_ref().map(optimization).unwrap_or_default(),
         op_libraries: config.model_operations.iter().flat_map(|o| o.op_library_filename.clone()).collect(),
+        warm_up: warm_up::samples(&config.model_warmup)?,
     })
 }
 

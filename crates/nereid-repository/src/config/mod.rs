@@ -1,7 +1,7 @@
 //! From what config.pbtxt says to what the program trusts, one step per file:
 //! [`backend_name`] guesses the backend, [`normalize`] adds defaults, [`complete`] adds what the backend
-//! reads from the model, [`validate`], [`tensors`], [`batch_io`] and [`instances`] refuse, [`convert`] gives core's config, and
-//! [`metrics`] says under which labels the model is counted.
+//! reads from the model, [`validate`], [`tensors`], [`batch_io`] and [`instances`] refuse, [`convert`] gives core's config (of
+//! which [`warm_up`] is a part), and [`metrics`] says under which labels the model is counted.
 //!
 //! Every step works on the generated `ModelConfig` message, which is what clients are shown; only
 //! [`convert`] knows the trusted form. No step reads a model file.
@@ -16,6 +16,7 @@ pub(crate) mod normalize;
 pub(crate) mod tensors;
 pub(crate) mod unsupported;
 pub(crate) mod validate;
+pub(crate) mod warm_up;
 
 use nereid_protocol::inference::model_config::SchedulingChoice;
 use nereid_protocol::inference::{ModelConfig, ModelDynamicBatching};

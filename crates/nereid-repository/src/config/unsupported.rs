@@ -27,10 +27,7 @@ pub(crate) fn at_load(config: &ModelConfig) -> Result<()> {
             )));
         }
     }
-    for (used, field) in [
-        (config.response_cache.is_some_and(|cache| cache.enable), "response_cache"),
-        (!config.model_warmup.is_empty(), "model_warmup"),
-    ] {
+    for (used, field) in [(config.response_cache.is_some_and(|cache| cache.enable), "response_cache")] {
         if used {
             tracing::warn!("'{field}' of model '{name}' has no effect yet");
         }

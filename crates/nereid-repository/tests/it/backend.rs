@@ -1,15 +1,18 @@
 //! A backend that goes by the name of `onnxruntime` and reads its "model" from lines of text:
 //! `input INPUT0 FP32 -1 16` and `output OUTPUT0 FP32 -1 16`, with the batch dimension. It completes configs
 //! by the rules of Triton's ONNX Runtime backend. A line `panic` makes loading panic, `fragile` the third instance; `slow` makes every
-//! instance wait for the test's permission, `held` loading itself; `flaky N` fails the first N loads.
+//! instance wait for the test's permission, `held` loading itself; `flaky N` fails the first N loads. Executions are
+//! noted where it says `watched`, fail where it says `failing`, and go on until they are stopped where it says `endless`.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use bytes::Bytes;
 use nereid_core::backend::{
-    AutoComplete, AutoCompleteRequest, Backend, Instance, LoadRequest, Model, TensorSpec,
+    AutoComplete, AutoCompleteRequest, Backend, Instance, LoadRequest, Model, TensorSpec, Terminate,
 };
+use nereid_core::batch::Batch;
 use nereid_core::config::InstanceSpec;
 use nereid_core::testing::TestInstance;
 use nereid_core::{DataType, Error, Result};
@@ -22,6 +25,21 @@ pub(crate) struct FakeOnnx {
     /// The model file of every load.
     pub(crate) files: Mutex<Vec<PathBuf>>,
     pub(crate) gate: Arc<Gate>,
+    pub(crate) watch: Arc<Watch>,
+}
+
+/// What `watched` models have been given.
+#[derive(Debug, Default)]
+pub(crate) struct Watch(Mutex<Vec<Seen>>);
+
+/// A batch: of each request its shapes and data.
+pub(crate) type Seen = Vec<Vec<(Vec<i64>, Bytes)>>;
+
+/// Ends the executions of `endless` models.
+#[derive(Debug, Default)]
+struct Brake {
+    pulled: Mutex<bool>,
+    changed: Condvar,
 }
 
 /// Holds the instances of `slow` models until it is opened.
@@ -32,8 +50,9 @@ pub(crate) struct Gate {
 }
 
 struct Loaded {
-    gate: Option<Arc<Gate>>,
-    fragile: bool,
+    text: String,
+    gate: Arc<Gate>,
+    watch: Arc<Watch>,
     instances: AtomicUsize,
 }
 
@@ -111,22 +130,60 @@ impl Backend for FakeOnnx {
             )));
         }
         self.instances.lock().extend(request.config.instances.iter().cloned());
-        let gate = text.contains("slow").then(|| self.gate.clone());
-        Ok(Box::new(Loaded { gate, fragile: text.contains("fragile"), instances: AtomicUsize::new(0) }))
+        let (gate, watch) = (self.gate.clone(), self.watch.clone());
+        Ok(Box::new(Loaded { text, gate, watch, instances: AtomicUsize::new(0) }))
     }
 }
 
 impl Model for Loaded {
     fn create_instance(&self, _: &InstanceSpec) -> Result<Box<dyn Instance>> {
-        let gate = self.gate.clone();
         let instance = self.instances.fetch_add(1, Ordering::SeqCst);
-        assert!(!self.fragile || instance < 2, "asked to panic");
-        Ok(Box::new(TestInstance::with_hook(move |_| {
-            if let Some(gate) = &gate {
+        assert!(!self.text.contains("fragile") || instance < 2, "asked to panic");
+        let (text, gate, watch) = (self.text.clone(), self.gate.clone(), self.watch.clone());
+        let says = move |word: &str| text.contains(word);
+        let brake = says("endless").then(Arc::<Brake>::default);
+        let mine = brake.clone();
+        let instance = TestInstance::with_hook(move |batch| {
+            if says("watched") {
+                watch.note(batch);
+            }
+            if says("slow") {
                 gate.pass();
             }
-            Ok(())
-        })))
+            if let Some(brake) = &mine {
+                brake.changed.wait_while(&mut brake.pulled.lock(), |pulled| !*pulled);
+                return Err(Error::internal("stopped"));
+            }
+            if says("failing") { Err(Error::internal("An Error Occurred")) } else { Ok(()) }
+        });
+        Ok(match brake {
+            Some(brake) => Box::new(instance.terminated_by(brake)),
+            None => Box::new(instance),
+        })
+    }
+}
+
+impl Watch {
+    fn note(&self, batch: &Batch<'_>) {
+        let requests = batch.requests().iter();
+        let seen = requests
+            .map(|request| request.inputs().iter().map(|i| (i.shape.to_vec(), i.data.clone())).collect());
+        self.0.lock().push(seen.collect());
+    }
+
+    pub(crate) fn take(&self) -> Vec<Seen> {
+        std::mem::take(&mut self.0.lock())
+    }
+}
+
+impl Terminate for Brake {
+    fn terminate(&self) {
+        *self.pulled.lock() = true;
+        self.changed.notify_all();
+    }
+
+    fn reset(&self) {
+        *self.pulled.lock() = false;
     }
 }
 

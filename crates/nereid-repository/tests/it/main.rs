@@ -15,4 +15,5 @@ mod recorded;
 mod reload;
 mod repo;
 mod requests;
+mod warm_up;
 mod watch;

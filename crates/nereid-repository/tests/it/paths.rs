@@ -166,6 +166,7 @@ fn files_that_a_config_names() {
     }
     assert_eq!(index(&repository).iter().filter(|line| line.contains("READY")).count(), 0);
     load(&repository, "m").unwrap();
+    repo.write("models/m/warmup/some/file", [0; 4 * 28 * 28]);
     let parameters = LoadParameters { config: Some(warmup("some/file")), ..Default::default() };
     repository.load_model("m", &parameters).unwrap();
 }

@@ -15,7 +15,9 @@ mod running;
 mod scheduler;
 mod shared;
 mod timer;
+mod warm_up;
 mod worker;
 
 pub use lead::Lead;
 pub(crate) use scheduler::BatchScheduler;
+pub use warm_up::warm_up;

@@ -5,6 +5,7 @@ mod cancellation;
 mod ensemble;
 mod held;
 mod statistics;
+mod warm_up;
 
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex};

@@ -1,0 +1,41 @@
+//! Runs a batch on an instance that no scheduler has yet. Counted like any other, as in Triton: there is no other way
+//! to see that it has happened.
+
+use nereid_core::backend::Instance;
+use nereid_core::{
+    Continuation, InferResponse, ModelConfig, Respond, Responder, Result, Timestamp, ValidRequest,
+};
+
+use super::instance::{self, Outcome};
+use super::queue::Entry;
+use crate::Statistics;
+
+/// Nobody looks at the answers but for the error.
+struct Nobody;
+
+/// Runs `requests`, which fit `config` and are not more than it allows, as one batch.
+///
+/// # Errors
+/// What the backend says; a panic of its is an error.
+pub fn warm_up(
+    instance: &mut dyn Instance,
+    config: &ModelConfig,
+    requests: Vec<ValidRequest>,
+    statistics: &Statistics,
+) -> Result<()> {
+    let now = Timestamp::now();
+    let entry = |request| Entry::new(request, Responder::new(Nobody), now);
+    let entries = requests.into_iter().map(entry).collect();
+    let answers = match instance::run(instance, config, entries, statistics) {
+        Outcome::Done { answers, .. } => answers,
+        Outcome::Failed(failed) => failed.blame_backend(statistics),
+    };
+    // A batch fails as a whole.
+    answers.into_iter().try_for_each(|(_, result)| result.map(drop))
+}
+
+impl Respond for Nobody {
+    fn respond(self: Box<Self>, _: Result<InferResponse>) -> Option<Continuation> {
+        None
+    }
+}
