@@ -4,7 +4,6 @@
 """
 
 import pathlib
-import queue
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -13,9 +12,8 @@ import tritonclient.grpc as grpcclient
 import tritonclient.http as httpclient
 
 import models
+from batches import executions, streaming
 from nereid_process import Nereid, serving
-
-WAIT_S = 30
 
 SEER = """
 backend: "onnxruntime"
@@ -56,16 +54,11 @@ dynamic_batching { }
 
 
 def stream(server: Nereid, model: str, inputs: list[list[grpcclient.InferInput]]) -> list[grpcclient.InferResult]:
-    """One request for each, in order, on one stream."""
-    answers: queue.Queue[object] = queue.Queue()
-    with grpcclient.InferenceServerClient(server.grpc) as client:
-        client.start_stream(lambda result, error: answers.put(error or result))
+    """One request for each, in order."""
+    with streaming(server) as requests:
         for tensors in inputs:
-            client.async_stream_infer(model, tensors)
-        results = [answers.get(timeout=WAIT_S) for _ in inputs]
-    for result in results:
-        assert isinstance(result, grpcclient.InferResult), result
-    return results
+            requests.send(model, tensors)
+        return requests.results(len(inputs))
 
 
 def tensor(name: str, values: np.ndarray, module=grpcclient):
@@ -77,12 +70,6 @@ def tensor(name: str, values: np.ndarray, module=grpcclient):
 def filled(*shapes: list[int]) -> list[list[grpcclient.InferInput]]:
     """A request for each shape, filled with the number of its elements."""
     return [[tensor("RAGGED", np.full(shape, np.prod(shape), np.float32))] for shape in shapes]
-
-
-def executions(server: Nereid, model: str) -> dict[int, int]:
-    """Batch size to the number of executions."""
-    (stats,) = server.get(f"/v2/models/{model}/stats").json()["model_stats"]
-    return {b["batch_size"]: b["compute_infer"]["count"] for b in stats.get("batch_stats", [])}
 
 
 @pytest.mark.parametrize(

@@ -65,11 +65,10 @@ impl Repository {
         Ok(())
     }
 
-    /// The server is about to end: lets requests run that are held until there are more of them
-    /// (`TRITONSERVER_DELAY_SCHEDULER`).
-    pub fn release_held(&self) {
+    /// The server is about to end: no request waits for others any more.
+    pub fn stop_waiting(&self) {
         for model in self.loaded() {
-            model.scheduler().release_held();
+            model.scheduler().stop_waiting();
         }
     }
 

@@ -167,7 +167,7 @@ impl ModelEntry {
         }
         for model in models {
             if let Some(slot) = self.versions.get(&model.version).filter(|slot| slot.serial != model.serial) {
-                slot.model.iter().for_each(|before| before.scheduler().release_held());
+                slot.model.iter().for_each(|before| before.scheduler().stop_waiting());
             }
             let slot = Slot {
                 state: State::Ready,
@@ -191,8 +191,8 @@ impl Slot {
 
     fn unload(&mut self) {
         if let Some(model) = self.model.take() {
-            // Nobody finds it any more, so that what its requests wait for would never come.
-            model.scheduler().release_held();
+            // Nobody finds it any more, so that the company its requests wait for would never come.
+            model.scheduler().stop_waiting();
             *self = Self::unloading(&model);
         }
     }

@@ -67,6 +67,14 @@ impl Kind {
         }
     }
 
+    /// See [`crate::Scheduler::stop_waiting`].
+    pub(crate) fn stop_waiting(&self) {
+        match self {
+            Self::Batching(scheduler) => scheduler.stop_waiting(),
+            Self::Ensemble(_) => {} // its steps wait in other models
+        }
+    }
+
     /// See [`crate::Scheduler::stop`].
     pub(crate) fn stop(&self) {
         match self {

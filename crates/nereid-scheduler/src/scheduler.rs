@@ -97,9 +97,15 @@ impl Scheduler {
         self.kind.pending()
     }
 
-    /// Ends the wait for [`SchedulerOptions::delay_until_queued`] requests: no more of them may come.
+    /// Ends the wait for [`SchedulerOptions::delay_until_queued`] requests.
     pub fn release_held(&self) {
         self.kind.release_held();
+    }
+
+    /// Hardly any requests will come any more: those that are there, and those that come all the same, run without
+    /// waiting for company.
+    pub fn stop_waiting(&self) {
+        self.kind.stop_waiting();
     }
 
     /// Refuses new requests; those already queued run, without waiting for company.

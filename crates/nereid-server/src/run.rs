@@ -187,7 +187,7 @@ fn listen(bound: Bound, what: &str) -> anyhow::Result<Listener> {
 async fn shut_down(service: Arc<Service>, drain: Drain, timeout: Duration) -> Ended {
     tracing::info!("Waiting for in-flight requests to complete.");
     service.set_exiting();
-    service.repository().release_held();
+    service.repository().stop_waiting();
     let start = nereid_core::Timestamp::now();
     let drained = drain.drain(timeout).await;
     let rest = timeout.saturating_sub(nereid_core::Timestamp::now().since(start));

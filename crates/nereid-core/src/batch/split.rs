@@ -23,7 +23,10 @@ pub fn split(batch: &Batch<'_>, outputs: Vec<OutputTensor>) -> Result<Vec<InferR
         let index = config
             .output_index(&output.name)
             .ok_or_else(|| Error::internal(format!("model gave the unknown output '{}'", output.name)))?;
-        if let Some(scattered) = config.batch_output(index) {
+        // An input that the requests leave out has no shape to go by.
+        let source =
+            |scattered: &&BatchOutput| batch.requests().iter().any(|r| r.input(scattered.source).is_some());
+        if let Some(scattered) = config.batch_output(index).filter(source) {
             scatter(batch, scattered, &output, &mut responses)?;
             continue;
         }
@@ -62,7 +65,7 @@ fn scatter(
     for (request, response) in batch.requests().iter().zip(responses) {
         let source = request.input(scattered.source).ok_or_else(|| {
             let name = &config.inputs[scattered.source].name;
-            Error::invalid_arg(format!("{}unknown request input name {name}", request.log_prefix()))
+            Error::internal(format!("input '{name}' differs in presence within one batch"))
         })?;
         let shape = scattered_shape(config, scattered, &source.shape);
         let data = parts.take(shape::element_count(&shape).ok_or_else(|| short(output))?)?;

@@ -72,6 +72,11 @@ impl BatchScheduler {
         self.shared.release_held();
     }
 
+    /// See [`crate::Scheduler::stop_waiting`].
+    pub(crate) fn stop_waiting(&self) {
+        self.shared.stop_waiting();
+    }
+
     /// See [`crate::Scheduler::stop`].
     pub(crate) fn stop(&self) {
         self.shared.stop();

@@ -48,6 +48,8 @@ pub(crate) struct State {
     next_batch: u64,
     /// Nothing runs before so many requests wait.
     hold: usize,
+    /// Nothing is held back for company any more, as when stopping.
+    hurried: bool,
     pub(crate) stopping: bool,
     /// Threads that have promised to look at the queue soon.
     pub(crate) leads: Vec<ThreadId>,
@@ -106,6 +108,7 @@ impl Shared {
                 running,
                 next_batch: 0,
                 hold,
+                hurried: false,
                 stopping: false,
                 leads: Vec::new(),
                 wake_at_rows: None,
@@ -197,8 +200,7 @@ impl Shared {
             return Next::Idle;
         }
         state.hold = 0;
-        // When stopping, nothing is held back for company.
-        let judged = if state.stopping { Timestamp::from_ns(u64::MAX) } else { now };
+        let judged = if state.stopping || state.hurried { Timestamp::from_ns(u64::MAX) } else { now };
         let requests = match self.batcher.decide(&state.queue, judged) {
             Decision::Idle => return Next::Idle,
             Decision::Wait { until, rows } => return Next::Wait { until, rows },
@@ -286,6 +288,14 @@ impl Shared {
         if std::mem::take(&mut state.hold) > 0 {
             self.work.notify_one();
         }
+    }
+
+    /// See [`crate::Scheduler::stop_waiting`].
+    pub(crate) fn stop_waiting(&self) {
+        let mut state = self.state.lock();
+        state.hold = 0;
+        state.hurried = true;
+        self.work.notify_one();
     }
 
     pub(crate) fn stop(&self) {

@@ -68,8 +68,20 @@ fn held_requests_leave_when_they_are_cancelled_or_time_out() {
 }
 
 #[test]
+fn nothing_waits_for_company_that_will_not_come() {
+    let hour = DynamicBatching { max_queue_delay_us: 3_600_000_000, ..preferred(8) };
+    let (config, scheduler) = held(batching(hour), 0, identity());
+    let answers = Answers::new();
+    send(&scheduler, &config, &answers, 1.0);
+    scheduler.stop_waiting();
+    assert_eq!(answers.next_ok(), 1.0);
+    send(&scheduler, &config, &answers, 2.0);
+    assert_eq!(answers.next_ok(), 2.0, "what comes all the same is served");
+}
+
+#[test]
 fn held_requests_run_when_no_more_can_come() {
-    for end in [Scheduler::release_held, Scheduler::stop] {
+    for end in [Scheduler::release_held, Scheduler::stop_waiting, Scheduler::stop] {
         let (config, scheduler) = held(batching(preferred(8)), 3, identity());
         let answers = Answers::new();
         send(&scheduler, &config, &answers, 1.0);
