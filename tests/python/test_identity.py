@@ -1,8 +1,10 @@
 """The identity backend with the real clients: every datatype over both protocols, delays that end with their client."""
 
 import pathlib
+import re
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -90,6 +92,51 @@ def test_requests_that_run_together(server: Nereid) -> None:
             same(request.get_result().as_numpy("OUTPUT0"), value)
         (stats,) = client.get_inference_statistics("together")["model_stats"]
     assert (stats["inference_count"], stats["execution_count"]) == (8, 1)
+
+
+@pytest.fixture
+def pairs(tmp_path: pathlib.Path) -> Iterator[Nereid]:
+    """Models that wait for two requests, or four, that may run together."""
+    repository = tmp_path / "repository"
+    wait = "dynamic_batching { preferred_batch_size: [%d] max_queue_delay_microseconds: 60000000 }"
+    models.write_identity(repository, "ragged", [("INT8", [-1])], max_batch_size=8, more=wait % 2)
+    models.write_identity(repository, "optional", [("INT8", [1]), ("INT8", [2])], max_batch_size=8, more=wait % 4)
+    for name, field in (("ragged", "allow_ragged_batch"), ("optional", "optional")):
+        path = repository / name / "config.pbtxt"
+        path.write_text(re.sub(r'(name: "INPUT\d")', rf"\1 {field}: true", path.read_text()))
+    with serving(repository, tmp_path / "log") as process:
+        yield process
+
+
+def batches(server: Nereid, model: str) -> dict[int, int]:
+    """How often each batch size ran."""
+    (stats,) = server.get(f"/v2/models/{model}/stats").json()["model_stats"]
+    return {batch["batch_size"]: batch["compute_infer"]["count"] for batch in stats["batch_stats"]}
+
+
+@pytest.mark.parametrize("protocol", CLIENTS)
+def test_ragged_requests_run_together(pairs: Nereid, protocol: str) -> None:
+    values = [np.array([[1, 2, 3]], np.int8), np.array([[4]], np.int8)]
+    with ThreadPoolExecutor() as pool:
+        for value, result in zip(values, pool.map(lambda value: infer(pairs, protocol, "ragged", INPUT0=value), values)):
+            same(result.as_numpy("OUTPUT0"), value)
+    assert batches(pairs, "ragged") == {2: 1}
+
+
+@pytest.mark.parametrize("protocol", CLIENTS)
+def test_optional_inputs(pairs: Nereid, protocol: str) -> None:
+    """What is left out comes back as zeros; a request with other inputs than the one before starts a batch of its own."""
+    zero, one, two = (np.array([value], np.int8) for value in ([0], [7], [8, 9]))
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(infer, pairs, protocol, "optional", INPUT0=one)
+        metric(pairs, 'pending_request_count{model="optional",version="1"}', 1)
+        others = [pool.submit(infer, pairs, protocol, "optional", INPUT1=two) for _ in range(4)]
+        same(first.result().as_numpy("OUTPUT0"), one)
+        same(first.result().as_numpy("OUTPUT1"), np.zeros_like(two))
+        for other in others:
+            same(other.result().as_numpy("OUTPUT0"), zero)
+            same(other.result().as_numpy("OUTPUT1"), two)
+    assert batches(pairs, "optional") == {1: 1, 4: 1}
 
 
 def metric(server: Nereid, name: str, value: int) -> None:

@@ -1,14 +1,16 @@
-//! Gives one batch back. The data of a request that runs alone is handed on as it came; that of several is gathered
-//! once, into memory that becomes the responses.
+//! Gives one batch back, one request after the other, as Triton's backend does: so that ragged ones may share a batch.
+//! Their data is handed on as it came, without a copy.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use nereid_core::backend::{Execution, Instance, Terminate};
-use nereid_core::batch::{Batch, concat};
+use nereid_core::backend::{Execution, Instance, Outputs, Terminate};
+use nereid_core::batch::Batch;
+use nereid_core::config::OutputConfig;
 use nereid_core::{
-    Error, ErrorCode, ModelConfig, OutputTensor, Parameter, Parameters, Result, Shape, Timestamp, shape,
+    Error, ErrorCode, ModelConfig, OutputTensor, Parameter, Parameters, Result, Shape, Timestamp,
+    ValidRequest, shape,
 };
 
 use crate::delay::Delay;
@@ -31,31 +33,26 @@ impl IdentityInstance {
         Self { pairs, delay, parameters: parameters(), batches: config.batches() }
     }
 
-    fn output(&self, pair: &Pair, batch: &Batch<'_>) -> Result<Option<OutputTensor>> {
-        let config = &batch.config().outputs[pair.output];
-        let (shape, data) = match (gather(pair.input, batch)?, &pair.absent) {
-            (Some(input), _) => input,
-            (None, Some(absent)) => self.zeros(absent, batch)?,
-            // Requests without an input that is required are not let in.
-            (None, None) => return Ok(None),
+    /// The output of one request; `None` if it lacks an input that is required, and such ones are not let in.
+    fn output(&self, pair: &Pair, request: &ValidRequest, config: &OutputConfig) -> Option<OutputTensor> {
+        let (shape, data) = match (request.input(pair.input), &pair.absent) {
+            (Some(input), _) => (input.shape.clone(), input.data.clone()),
+            (None, absent) => self.zeros(absent.as_ref()?, request.inference_count())?,
         };
         let shape = match &config.reshape {
             None => shape,
             Some(from) => shape::reshape(&shape, usize::from(self.batches), from, &config.dims),
         };
-        Ok(Some(OutputTensor { name: config.name.clone(), datatype: config.datatype, shape, data }))
+        Some(OutputTensor { name: config.name.clone(), datatype: config.datatype, shape, data })
     }
 
-    fn zeros(&self, absent: &Absent, batch: &Batch<'_>) -> Result<(Shape, Bytes)> {
-        let rows = batch.size();
+    fn zeros(&self, absent: &Absent, rows: usize) -> Option<(Shape, Bytes)> {
         let mut shape = Shape::new();
         if self.batches {
             shape.push(rows as i64);
         }
         shape.extend_from_slice(&absent.dims);
-        let bytes =
-            absent.row_bytes.checked_mul(rows).ok_or_else(|| Error::internal("batch is too large"))?;
-        Ok((shape, vec![0; bytes].into()))
+        Some((shape, vec![0; absent.row_bytes.checked_mul(rows)?].into()))
     }
 }
 
@@ -65,10 +62,12 @@ impl Instance for IdentityInstance {
         if self.delay.as_ref().is_some_and(|delay| !delay.wait()) {
             return Err(Error::new(ErrorCode::Cancelled, "execution was stopped"));
         }
-        let mut outputs = Vec::with_capacity(self.pairs.len());
-        for pair in self.pairs.iter().filter(|pair| batch.wants(pair.output)) {
-            outputs.extend(self.output(pair, batch)?);
-        }
+        let configs = &batch.config().outputs;
+        let of_request = |request: &&ValidRequest| {
+            let wanted = self.pairs.iter().filter(|pair| request.wants(pair.output));
+            wanted.filter_map(|pair| self.output(pair, request, &configs[pair.output])).collect()
+        };
+        let outputs = Outputs::Each(batch.requests().iter().map(of_request).collect());
         let parameters = self.parameters.clone();
         Ok(Execution { outputs, parameters, inputs_ready, compute_done: Timestamp::now() })
     }
@@ -77,18 +76,6 @@ impl Instance for IdentityInstance {
         let delay = self.delay.clone()?;
         Some(delay)
     }
-}
-
-/// One input of all requests; `None` where they leave it out.
-fn gather(input: usize, batch: &Batch<'_>) -> Result<Option<(Shape, Bytes)>> {
-    if let [request] = batch.requests() {
-        return Ok(request.input(input).map(|input| (input.shape.clone(), input.data.clone())));
-    }
-    let size = batch.requests().iter().filter_map(|request| request.input(input)).map(|i| i.data.len()).sum();
-    let mut buffer = Vec::with_capacity(size);
-    let Some(gathered) = concat(batch, input, &mut buffer)? else { return Ok(None) };
-    let shape = gathered.shape;
-    Ok(Some((shape, buffer.into())))
 }
 
 /// What every response carries, so that clients can see how response parameters arrive.

@@ -52,7 +52,7 @@ impl OnnxInstance {
         result?;
         let compute_done = Timestamp::now();
         let outputs = self.outputs.take(&self.loaded, &self.inputs)?;
-        Ok(Execution { outputs, parameters: Vec::new(), inputs_ready, compute_done })
+        Ok(Execution { outputs: outputs.into(), parameters: Vec::new(), inputs_ready, compute_done })
     }
 
     fn call(&mut self) -> Result<()> {

@@ -73,15 +73,29 @@ pub trait Terminate: Send + Sync {
 /// What [`Instance::execute`] gives back.
 #[derive(Debug)]
 pub struct Execution {
-    /// Outputs of the whole batch, in the order in which responses show them, already in the shape that
-    /// clients see. Outputs that nobody asked for may be left out.
-    pub outputs: Vec<OutputTensor>,
+    pub outputs: Outputs,
     /// What every response of the batch carries besides.
     pub parameters: Parameters,
     /// When the inputs stood ready for the device.
     pub inputs_ready: Timestamp,
     /// When the device was done.
     pub compute_done: Timestamp,
+}
+
+/// The outputs of a batch, in the order in which responses show them, already in the shape that clients see. Outputs
+/// that nobody asked for may be left out.
+#[derive(Debug)]
+pub enum Outputs {
+    /// Of the whole batch: each request gets its part.
+    Batch(Vec<OutputTensor>),
+    /// Of each request, in the order of the batch: from a backend that looks at one request after the other.
+    Each(Vec<Vec<OutputTensor>>),
+}
+
+impl From<Vec<OutputTensor>> for Outputs {
+    fn from(outputs: Vec<OutputTensor>) -> Self {
+        Self::Batch(outputs)
+    }
 }
 
 /// What a backend needs to load one version.

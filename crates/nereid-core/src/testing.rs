@@ -91,7 +91,7 @@ impl Instance for TestInstance {
             });
         }
         let (parameters, compute_done) = (Vec::new(), Timestamp::now());
-        Ok(Execution { outputs, parameters, inputs_ready, compute_done })
+        Ok(Execution { outputs: outputs.into(), parameters, inputs_ready, compute_done })
     }
 
     fn terminator(&self) -> Option<Arc<dyn Terminate>> {

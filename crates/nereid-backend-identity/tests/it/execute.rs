@@ -47,11 +47,31 @@ fn every_type_alone_and_in_a_batch() {
 }
 
 #[test]
-fn a_request_that_runs_alone_is_not_copied() {
-    let config = config(8, &[(DataType::Fp32, &[-1])]);
-    let alone = request(&config, &[("INPUT0", &[2, 4], data(DataType::Fp32, 8))], &[]);
-    let responses = run(&mut *instance(&config), &config, std::slice::from_ref(&alone)).unwrap();
-    assert_eq!(responses[0].outputs[0].data.as_ptr(), alone.inputs()[0].data.as_ptr());
+fn nothing_is_copied_and_requests_may_differ_in_shape() {
+    let mut config = config(8, &[(DataType::Fp32, &[-1])]);
+    config.inputs[0].allow_ragged_batch = true;
+    let requests = [(2, 4), (1, 0), (3, 1)].map(|(rows, columns)| {
+        let data = data(DataType::Fp32, (rows * columns) as usize);
+        request(&config, &[("INPUT0", &[rows, columns], data)], &[])
+    });
+    let responses = run(&mut *instance(&config), &config, &requests).unwrap();
+    for (response, request) in responses.iter().zip(&requests) {
+        let input = &request.inputs()[0];
+        assert_eq!(parts(response), [("OUTPUT0", &input.shape[..], &input.data[..])]);
+        assert_eq!(response.outputs[0].data.as_ptr(), input.data.as_ptr());
+    }
+}
+
+#[test]
+fn requests_of_a_batch_get_what_each_wants() {
+    let config = config(8, &[(DataType::Int8, &[1]), (DataType::Int8, &[1])]);
+    let inputs: [(&str, &[i64], Bytes); 2] =
+        [("INPUT0", &[1, 1], Bytes::from_static(b"a")), ("INPUT1", &[1, 1], Bytes::from_static(b"b"))];
+    let requests = [&["OUTPUT1"][..], &["OUTPUT0"], &[]].map(|outputs| request(&config, &inputs, outputs));
+    let responses = run(&mut *instance(&config), &config, &requests).unwrap();
+    let (a, b): ((&str, &[i64], &[u8]), _) =
+        (("OUTPUT0", &[1, 1], b"a"), ("OUTPUT1", &[1, 1][..], &b"b"[..]));
+    assert_eq!(responses.iter().map(parts).collect::<Vec<_>>(), [vec![b], vec![a], vec![a, b]]);
 }
 
 #[test]

@@ -1,18 +1,26 @@
 //! Splits the outputs of a batch into one response per request, by slicing, without copying: by rows, or by the shapes
-//! of an input where the config says so (`batch_output`).
+//! of an input where the config says so (`batch_output`). What a backend has split itself is handed on.
 
 use bytes::Bytes;
 
+use crate::backend::Outputs;
 use crate::batch::Batch;
 use crate::config::{BatchOutput, ModelConfig};
 use crate::shape::{self, Dims};
-use crate::{Error, InferResponse, OutputTensor, Result, Shape, string_tensor};
+use crate::{Error, InferResponse, OutputTensor, Result, Shape, ValidRequest, string_tensor};
 
 /// Gives each request of `batch` its part of each output it asked for.
 ///
 /// # Errors
 /// An output's shape, data and batch size do not agree: the model broke its promise.
-pub fn split(batch: &Batch<'_>, outputs: Vec<OutputTensor>) -> Result<Vec<InferResponse>> {
+pub fn split(batch: &Batch<'_>, outputs: impl Into<Outputs>) -> Result<Vec<InferResponse>> {
+    match outputs.into() {
+        Outputs::Batch(outputs) => by_rows(batch, outputs),
+        Outputs::Each(outputs) => hand_out(batch, outputs),
+    }
+}
+
+fn by_rows(batch: &Batch<'_>, outputs: Vec<OutputTensor>) -> Result<Vec<InferResponse>> {
     let mut responses: Vec<InferResponse> = batch
         .requests()
         .iter()
@@ -51,6 +59,24 @@ pub fn split(batch: &Batch<'_>, outputs: Vec<OutputTensor>) -> Result<Vec<InferR
         }
     }
     Ok(responses)
+}
+
+/// Outputs that are split already, without those that their request does not want.
+fn hand_out(batch: &Batch<'_>, outputs: Vec<Vec<OutputTensor>>) -> Result<Vec<InferResponse>> {
+    let requests = batch.requests();
+    if outputs.len() != requests.len() {
+        return Err(Error::internal(format!(
+            "model '{}' gave the outputs of {} requests for a batch of {}",
+            batch.config().name,
+            outputs.len(),
+            requests.len()
+        )));
+    }
+    let response = |(request, mut outputs): (&&ValidRequest, Vec<OutputTensor>)| {
+        outputs.retain(|output| batch.config().output_index(&output.name).is_some_and(|i| request.wants(i)));
+        InferResponse { outputs, ..Default::default() }
+    };
+    Ok(requests.iter().zip(outputs).map(response).collect())
 }
 
 /// Gives each request as many elements as its input's shape says, whatever shape the model gave.

@@ -3,6 +3,7 @@
 
 mod ragged;
 
+use nereid_core::backend::Outputs;
 use nereid_core::batch::{Batch, concat, split};
 use nereid_core::testing::{identity_config, identity_request};
 use nereid_core::{OutputTensor, Shape};
@@ -42,4 +43,25 @@ fn a_batch_of_one_is_borrowed() {
     let batch = Batch::new(&config, &requests);
     let gathered = concat(&batch, 0, &mut buffer).unwrap().unwrap();
     assert_eq!(gathered.data.as_ptr(), request.inputs()[0].data.as_ptr());
+}
+
+#[test]
+fn what_is_split_already_is_handed_on() {
+    let config = identity_config(8);
+    let requests = [1, 2].map(|rows| identity_request(&config, rows, 1.0));
+    let requests: Vec<_> = requests.iter().collect();
+    let batch = Batch::new(&config, &requests);
+    let output = |name: &str, rows| OutputTensor {
+        name: name.into(),
+        datatype: config.outputs[0].datatype,
+        shape: Shape::from_slice(&[rows, 1]),
+        data: bytes::Bytes::new(),
+    };
+    let each = vec![vec![output("OUTPUT0", 1), output("unknown", 1)], vec![output("OUTPUT0", 7)]];
+    let responses = split(&batch, Outputs::Each(each)).unwrap();
+    let shapes: Vec<_> =
+        responses.iter().map(|r| r.outputs.iter().map(|o| o.shape[0]).collect::<Vec<_>>()).collect();
+    assert_eq!(shapes, [vec![1], vec![7]]);
+    let error = split(&batch, Outputs::Each(vec![vec![]])).unwrap_err();
+    assert_eq!(error.message(), "model 'identity' gave the outputs of 1 requests for a batch of 2");
 }
