@@ -56,6 +56,12 @@ pub trait Instance: Send {
     fn terminator(&self) -> Option<Arc<dyn Terminate>> {
         None
     }
+
+    /// Whether executions change the thread that they run on, so that it may do nothing else. Asked once, before
+    /// the first execution.
+    fn needs_own_thread(&self) -> bool {
+        false
+    }
 }
 
 /// Stops executions of one [`Instance`] from another thread.

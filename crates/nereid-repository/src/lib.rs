@@ -10,6 +10,7 @@ mod config;
 mod data_files;
 mod disk;
 mod fingerprint;
+mod host_policy;
 mod identity;
 mod index;
 mod labels;
@@ -32,6 +33,7 @@ mod versions;
 mod warm_up;
 mod watch;
 
+pub use host_policy::HostPolicies;
 pub use identity::ModelId;
 pub use index::IndexEntry;
 pub use labels::Labels;

@@ -7,19 +7,21 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use nereid_core::backend::{Backend, Instance, LoadRequest, Model};
+use nereid_core::config::InstanceSpec;
 use nereid_core::{Error, ModelConfig, Result, Timestamp};
 use nereid_protocol::inference;
-use nereid_scheduler::{Reporters, Scheduler, SchedulerOptions, Statistics};
+use nereid_scheduler::{RateLimiter, Reporters, Scheduler, SchedulerOptions, Statistics};
 use parking_lot::Mutex;
 
 use crate::config::instances::{self, Gpus};
 use crate::config::{complete, convert, metrics, normalize, tensors, unsupported, validate};
+use crate::host_policy::Cores;
 use crate::poll::Polled;
 use crate::reaper::Reaper;
 use crate::table::Table;
 use crate::version::{Description, Running};
 use crate::warm_up::{self, Sample, Subject, WarmUps};
-use crate::{Labels, ModelVersion, Options, data_files, parallel};
+use crate::{HostPolicies, Labels, ModelVersion, Options, data_files, parallel};
 
 /// Test hook of Triton's: hold the first batch until this many requests wait.
 const DELAY_VARIABLE: &str = "TRITONSERVER_DELAY_SCHEDULER";
@@ -38,6 +40,8 @@ pub(crate) struct Loader {
     threads: usize,
     delay_until_queued: usize,
     reporters: Arc<Reporters>,
+    rate_limiter: Option<Arc<RateLimiter>>,
+    host_policies: HostPolicies,
 }
 
 impl Loader {
@@ -60,6 +64,8 @@ impl Loader {
             threads: options.load_threads,
             delay_until_queued: delay.unwrap_or(0),
             reporters: options.reporters.clone(),
+            rate_limiter: options.rate_limiter.clone(),
+            host_policies: options.host_policies.clone(),
         }
     }
 
@@ -105,7 +111,7 @@ impl Loader {
         let config = self.trusted(&wire_config)?;
         let request =
             LoadRequest { config: &config, version, model_dir: &model.dir.path, model_file: &model_file };
-        let loaded = backend.load(&request)?;
+        let loaded = self.load_cores(&config)?.run(|| backend.load(&request))?;
         tensors::unique_names(&wire_config)?;
         // Not before the backend has agreed to the outputs: a config may list any number of them.
         let labels = Labels::read(&model.dir, &model.id.name, &wire_config.output)?;
@@ -125,6 +131,11 @@ impl Loader {
         let scatters = self.backend(wire_config)?.scatters(&config);
         config.batch_outputs.extend(scatters);
         Ok(Arc::new(config))
+    }
+
+    /// Where the model itself is loaded: what its instances share is where the first of them runs.
+    fn load_cores(&self, config: &ModelConfig) -> Result<Cores> {
+        config.instances.first().map_or(Ok(Cores::All), |spec| self.host_policies.cores(&spec.host_policy))
     }
 
     fn backend(&self, config: &inference::ModelConfig) -> Result<&Arc<dyn Backend>> {
@@ -152,7 +163,9 @@ impl Loader {
         let samples = warm_up::prepare(config, &model.dir)?;
         let (mut active, mut passive) = (Vec::new(), Vec::new());
         for spec in &config.instances {
-            let instance = loaded.lock().create_instance(spec)?;
+            let cores = self.host_policies.cores(&spec.host_policy)?;
+            let instance = cores.run(|| loaded.lock().create_instance(spec))?;
+            let instance = cores.keep(instance);
             if spec.passive { passive.push(instance) } else { active.push(instance) }
         }
         self.warm_up(&samples, &mut active, config, &statistics)?;
@@ -161,6 +174,7 @@ impl Loader {
             instances: active,
             delay_until_queued: self.delay_until_queued,
             statistics,
+            rate_limiter: self.rate_limiter.clone(),
         };
         let scheduler = Scheduler::start(options)?;
         let departure = self.table.arrived(&model.id, version);
@@ -179,11 +193,14 @@ impl Loader {
         if samples.is_empty() {
             return Ok(());
         }
-        let names = config.instances.iter().filter(|spec| !spec.passive).map(|spec| &*spec.name);
-        let run = |(instance, name): (&mut Box<dyn Instance>, _)| {
-            self.warm_ups.run(&mut **instance, samples, Subject { config, statistics, name })
+        let specs = config.instances.iter().filter(|spec| !spec.passive);
+        let run = |(instance, spec): (&mut Box<dyn Instance>, &InstanceSpec)| {
+            let subject = Subject { config, statistics, name: &spec.name };
+            // This thread must not stay on the CPUs of the instance.
+            let cores = self.host_policies.cores(&spec.host_policy)?;
+            cores.run(|| self.warm_ups.run(&mut **instance, samples, subject))
         };
-        let ends = parallel::map(self.threads, instances.iter_mut().zip(names).collect(), run);
+        let ends = parallel::map(self.threads, instances.iter_mut().zip(specs).collect(), run);
         ends.into_iter().collect()
     }
 }

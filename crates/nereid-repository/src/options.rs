@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use nereid_scheduler::Reporters;
+use nereid_scheduler::{RateLimiter, Reporters};
+
+use crate::HostPolicies;
 
 /// When models are loaded and unloaded (`--model-control-mode`).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -45,6 +47,10 @@ pub struct Options {
     pub model_namespacing: bool,
     /// Where the metrics of loaded models are kept.
     pub reporters: Arc<Reporters>,
+    /// Decides which instances run at the same time (`--rate-limit=execution_count`).
+    pub rate_limiter: Option<Arc<RateLimiter>>,
+    /// On which CPUs instances run (`--host-policy`).
+    pub host_policies: HostPolicies,
 }
 
 impl Default for Options {
@@ -64,6 +70,8 @@ impl Default for Options {
             min_compute_capability: 6.0,
             model_namespacing: false,
             reporters: Arc::default(),
+            rate_limiter: None,
+            host_policies: HostPolicies::default(),
         }
     }
 }

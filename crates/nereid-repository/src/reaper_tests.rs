@@ -37,6 +37,7 @@ fn version(table: &Arc<Table>, version: u64, reaper: &Reaper) -> Arc<ModelVersio
         instances,
         delay_until_queued: 0,
         statistics: Arc::default(),
+        rate_limiter: None,
     };
     let id = ModelId::bare("m");
     let running = Running {

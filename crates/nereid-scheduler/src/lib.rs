@@ -7,12 +7,14 @@
 pub mod batching;
 mod ensemble;
 mod kind;
+mod rate_limiter;
 mod scheduler;
 pub mod statistics;
 mod ticket;
 
 pub use batching::{Lead, warm_up};
 pub use ensemble::{ComposingModel, ComposingModels};
+pub use rate_limiter::{RateLimiter, ResourceLimits};
 pub use scheduler::{Queued, Scheduler, SchedulerOptions};
 pub use statistics::{
     LatencyOptions, MAX_SAMPLES, Quantile, Reporters, Series, SeriesId, Statistics, SummaryValues,

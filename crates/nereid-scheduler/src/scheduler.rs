@@ -10,7 +10,7 @@ use nereid_core::{ModelConfig, Responder, Result, ValidRequest};
 
 use crate::ensemble::{ComposingModels, EnsembleScheduler};
 use crate::kind::Kind;
-use crate::{Lead, Statistics, Ticket};
+use crate::{Lead, RateLimiter, Statistics, Ticket};
 
 /// What a scheduler is made of.
 pub struct SchedulerOptions {
@@ -22,6 +22,8 @@ pub struct SchedulerOptions {
     pub delay_until_queued: usize,
     /// Where it counts: those of the scheduler that it takes over from, or new ones.
     pub statistics: Arc<Statistics>,
+    /// What decides with the schedulers of other models whose instances run, if anything does.
+    pub rate_limiter: Option<Arc<RateLimiter>>,
 }
 
 /// What stands between the valid requests to one version of a model and its instances.
@@ -50,7 +52,7 @@ impl Scheduler {
     /// Starts the scheduler that the config chooses.
     ///
     /// # Errors
-    /// The system refuses a thread.
+    /// The system refuses a thread; an instance could never get the resources that it needs.
     pub fn start(options: SchedulerOptions) -> Result<Self> {
         let (config, statistics) = (options.config.clone(), options.statistics.clone());
         let kind = Arc::new(Kind::start(options)?);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use nereid_repository::{ControlMode, Repository};
-use nereid_scheduler::{LatencyOptions, Reporters};
+use nereid_scheduler::{LatencyOptions, RateLimiter, Reporters};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::{ModelControlMode, Options, RepositoryOptions};
@@ -76,7 +76,7 @@ async fn load(options: &Options, signals: &mut Signals) -> anyhow::Result<Option
 }
 
 fn repository_options(options: &Options) -> nereid_repository::Options {
-    let repository = &options.repository;
+    let Options { repository, rate_limit, .. } = options;
     nereid_repository::Options {
         paths: repository.paths.iter().map(PathBuf::from).collect(),
         control: match repository.control_mode {
@@ -100,6 +100,8 @@ fn repository_options(options: &Options) -> nereid_repository::Options {
             true => options.metrics.families.latencies(),
             false => LatencyOptions::default(),
         })),
+        rate_limiter: rate_limit.enabled.then(|| Arc::new(RateLimiter::new(rate_limit.resources.clone()))),
+        host_policies: options.host_policies.clone(),
         ..Default::default()
     }
 }

@@ -50,7 +50,7 @@ pub(crate) fn instance(config: &ModelConfig) -> Box<dyn Instance> {
 }
 
 pub(crate) fn create(model: &dyn Model) -> Box<dyn Instance> {
-    let spec = InstanceSpec { name: "m_0_0".into(), kind: InstanceKind::Cpu, passive: false };
+    let spec = InstanceSpec { name: "m_0_0".into(), kind: InstanceKind::Cpu, ..Default::default() };
     model.create_instance(&spec).unwrap()
 }
 

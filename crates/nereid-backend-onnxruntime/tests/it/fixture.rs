@@ -95,7 +95,7 @@ impl Fixture {
 
 /// A CPU instance.
 pub(crate) fn cpu() -> InstanceSpec {
-    InstanceSpec { name: "m_0_0".into(), kind: InstanceKind::Cpu, passive: false }
+    InstanceSpec { name: "m_0_0".into(), kind: InstanceKind::Cpu, ..Default::default() }
 }
 
 /// A config with one CPU instance.

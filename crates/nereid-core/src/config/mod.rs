@@ -14,7 +14,7 @@ use crate::DataType;
 
 pub use batch_io::{BatchInput, BatchInputElement, BatchInputKind, BatchOutput};
 pub use ensemble::{Ensemble, EnsembleStep, Mapping};
-pub use instances::{InstanceKind, InstanceSpec};
+pub use instances::{InstanceKind, InstanceSpec, RateLimiterSpec, ResourceSpec};
 pub use scheduling::{DynamicBatching, QueuePolicy, Scheduling, TimeoutAction};
 pub use warm_up::{WarmUpData, WarmUpInput, WarmUpSample};
 

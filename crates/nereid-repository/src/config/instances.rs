@@ -1,10 +1,11 @@
 //! Instance groups: defaults, checks, and the list of instances to create
 //! (`NormalizeInstanceGroup`, `ValidateInstanceGroup`, `TritonModel::PrepareInstances`).
 
-use nereid_core::config::{InstanceKind, InstanceSpec};
+use nereid_core::config::{InstanceKind, InstanceSpec, RateLimiterSpec, ResourceSpec};
 use nereid_core::{Error, Result};
 use nereid_protocol::inference::model_instance_group::Kind;
-use nereid_protocol::inference::{ModelConfig, ModelInstanceGroup};
+use nereid_protocol::inference::model_rate_limiter::Resource;
+use nereid_protocol::inference::{ModelConfig, ModelInstanceGroup, ModelRateLimiter};
 
 use super::{ONNXRUNTIME, TENSORRT, is_ensemble};
 
@@ -76,22 +77,43 @@ pub(crate) fn specs(config: &ModelConfig) -> Vec<InstanceSpec> {
     let mut specs = Vec::new();
     for group in &config.instance_group {
         for index in 0..group.count {
-            let mut push = |kind, suffix: String| {
-                let name = format!("{}_{index}{suffix}", group.name);
-                specs.push(InstanceSpec { name, kind, passive: group.passive });
+            let mut push = |kind, suffix: &str, policy: String| {
+                specs.push(InstanceSpec {
+                    name: format!("{}_{index}{suffix}", group.name),
+                    kind,
+                    passive: group.passive,
+                    host_policy: if group.host_policy.is_empty() {
+                        policy
+                    } else {
+                        group.host_policy.clone()
+                    },
+                    rate_limiter: group.rate_limiter.as_ref().map(rate_limiter).unwrap_or_default(),
+                });
             };
             match group.kind() {
                 Kind::Gpu => {
                     for &device in &group.gpus {
-                        push(InstanceKind::Gpu { device }, format!("_gpu{device}"));
+                        push(InstanceKind::Gpu { device }, &format!("_gpu{device}"), format!("gpu_{device}"));
                     }
                 }
-                Kind::Model => push(InstanceKind::Model, String::new()),
-                Kind::Cpu | Kind::Auto => push(InstanceKind::Cpu, String::new()),
+                Kind::Model => push(InstanceKind::Model, "", "model".into()),
+                Kind::Cpu | Kind::Auto => push(InstanceKind::Cpu, "", "cpu".into()),
             }
         }
     }
     specs
+}
+
+fn rate_limiter(limiter: &ModelRateLimiter) -> RateLimiterSpec {
+    let resource = |resource: &Resource| ResourceSpec {
+        name: resource.name.clone(),
+        global: resource.global,
+        count: resource.count,
+    };
+    RateLimiterSpec {
+        resources: limiter.resources.iter().map(resource).collect(),
+        priority: limiter.priority,
+    }
 }
 
 impl Gpus {

@@ -69,6 +69,11 @@ impl Batcher {
         self.comparison.is_some()
     }
 
+    /// How many batches the requests of `queue` make at least.
+    pub fn batches(&self, queue: &Queue) -> usize {
+        if self.max_rows <= 1 { queue.len() } else { queue.rows().div_ceil(self.max_rows) }
+    }
+
     /// Decides at `now`. Time-outs must have been applied to `queue` already.
     pub fn decide(&self, queue: &Queue, now: Timestamp) -> Decision {
         if self.max_rows <= 1 {

@@ -8,6 +8,7 @@ use std::thread::ThreadId;
 use nereid_core::{Continuations, Continue, Timestamp};
 
 use super::shared::{Next, Shared};
+use super::turns::Turns;
 
 /// A promise to look at a queue soon. See [`crate::Scheduler::enqueue`].
 pub struct Lead {
@@ -61,7 +62,8 @@ impl Lead {
             Next::Wait { .. } | Next::Idle => return,
         }
         // With no idle instance left, whoever gives one back looks at the queue.
-        self.open = !state.queue.is_empty() && !state.idle.is_empty();
+        let may_begin = !state.idle.is_empty() || state.turns.as_ref().is_some_and(Turns::may_begin);
+        self.open = !state.queue.is_empty() && may_begin;
         if self.open {
             state.leads.push(self.thread);
         }

@@ -15,6 +15,7 @@ mod running;
 mod scheduler;
 mod shared;
 mod timer;
+mod turns;
 mod warm_up;
 mod worker;
 

@@ -26,10 +26,14 @@ impl BatchScheduler {
     /// Starts one thread per instance.
     ///
     /// # Errors
-    /// The system refuses a thread.
+    /// The system refuses a thread; an instance could never get the resources that it needs.
     pub(crate) fn start(options: SchedulerOptions) -> Result<Self> {
         let workers = options.instances.len();
+        let rate_limiter = options.rate_limiter.clone();
         let shared = Arc::new(Shared::new(options));
+        if let Some(limiter) = rate_limiter {
+            Shared::register(&shared, &limiter)?;
+        }
         let scheduler = Self { shared, threads: Mutex::default() };
         for i in 0..workers {
             scheduler.spawn(&format!("instance-{i}"), worker::run)?;

@@ -19,17 +19,21 @@ use super::ordering::Ordering;
 use super::pace::Pace;
 use super::queue::{Entry, Queue, Ticket};
 use super::running::{Running, Seat};
+use super::turns::Turns;
 use crate::SchedulerOptions;
+use crate::rate_limiter::Grant;
 use crate::statistics::{FailureReason, Statistics};
 
 /// What the scheduler, its threads and its leads share.
 pub(crate) struct Shared {
     pub(crate) config: Arc<ModelConfig>,
-    batcher: Batcher,
+    pub(super) batcher: Batcher,
     pace: Pace,
     pub(crate) statistics: Arc<Statistics>,
     ordering: Option<Ordering>,
     instances: usize,
+    /// Instances must run on threads of their own.
+    own_threads: bool,
     pub(crate) state: Mutex<State>,
     /// An idle instance and something to decide.
     pub(crate) work: Condvar,
@@ -43,6 +47,8 @@ pub(crate) struct Shared {
 pub(crate) struct State {
     pub(crate) queue: Queue,
     pub(crate) idle: VecDeque<Seat>,
+    /// Instances at the rate limiter, where it has a say.
+    pub(crate) turns: Option<Turns>,
     running: Running,
     /// Number of the next batch, for [`Ordering`].
     next_batch: u64,
@@ -64,12 +70,14 @@ pub(crate) struct Job {
     seat: Seat,
     entries: Vec<Entry>,
     number: u64,
+    grant: Option<Grant>,
 }
 
 /// A seat that goes back, whatever happens to who sits on it.
 struct Taken<'a> {
     shared: &'a Shared,
     seat: Option<Seat>,
+    grant: Option<Grant>,
 }
 
 /// What a thread that looks at the queue is to do.
@@ -86,7 +94,7 @@ pub(crate) enum Next {
 
 impl Shared {
     pub(crate) fn new(options: SchedulerOptions) -> Self {
-        let SchedulerOptions { config, instances, delay_until_queued, statistics } = options;
+        let SchedulerOptions { config, instances, delay_until_queued, statistics, .. } = options;
         let (queue, ordering, hold) = match &config.scheduling {
             Scheduling::Default | Scheduling::Ensemble(_) => (Queue::unlimited(), None, 0),
             Scheduling::DynamicBatching(batching) => {
@@ -95,6 +103,7 @@ impl Shared {
             }
         };
         let instance_count = instances.len();
+        let own_threads = instances.iter().any(|instance| instance.needs_own_thread());
         let (running, seats) = Running::new(instances);
         Self {
             batcher: Batcher::new(&config),
@@ -102,9 +111,11 @@ impl Shared {
             statistics,
             ordering,
             instances: instance_count,
+            own_threads,
             state: Mutex::new(State {
                 queue,
                 idle: seats.collect(),
+                turns: None,
                 running,
                 next_batch: 0,
                 hold,
@@ -130,15 +141,15 @@ impl Shared {
         let mut state = self.state.lock();
         if state.stopping || self.instances == 0 {
             drop(state);
-            return Err(if self.instances > 0 {
-                refuse(
-                    entry,
-                    "Server is stopping, scheduler for model has stopped accepting new inference requests",
-                )
-            } else {
-                let name = &self.config.name;
-                refuse(entry, &format!("model '{name}' has no instance that takes requests"))
-            });
+            let stopping =
+                "Server is stopping, scheduler for model has stopped accepting new inference requests";
+            let error = refuse(entry, stopping);
+            if self.instances == 0 {
+                // The words of Triton for a model whose instances are all passive.
+                let text = format!("Unable to find the payload queue for the model {}", self.config.name);
+                return Err(Error::internal(text));
+            }
+            return Err(error);
         }
         let ticket = match state.queue.push(entry) {
             Ok(ticket) => ticket,
@@ -174,13 +185,15 @@ impl Shared {
             self.work.notify_one(); // what is left may make a preferred size
         }
         self.notify_if_ended(&state);
+        let unneeded = if state.queue.is_empty() { state.give_up_turns() } else { None };
         drop(state);
+        drop(unneeded);
         self.fail([entry], Timestamp::now(), FailureReason::Canceled, &Error::cancelled());
     }
 
     /// Whether batches may run on the threads that receive requests.
     pub(crate) fn may_lead(&self) -> bool {
-        self.pace.is_fast() && !self.batcher.waits()
+        self.pace.is_fast() && !self.batcher.waits() && !self.own_threads
     }
 
     /// A lead for this thread, unless it has one or the idle instances are all spoken for.
@@ -195,24 +208,41 @@ impl Shared {
 
     /// Rejects what timed out at `now`, with the lock released meanwhile; then takes what is to be done.
     pub(crate) fn next(&self, state: &mut MutexGuard<'_, State>, now: Timestamp) -> Next {
-        self.expire(state, now);
-        if state.hold > state.queue.len() && !state.stopping {
-            return Next::Idle;
+        loop {
+            self.expire(state, now);
+            if state.hold > state.queue.len() && !state.stopping {
+                return Next::Idle;
+            }
+            state.hold = 0;
+            let decision = self.decide(state, now);
+            let Decision::Run { requests } = decision else {
+                if let Some(unneeded) = state.give_up_turns() {
+                    MutexGuard::unlocked(state, || drop(unneeded));
+                    continue; // much may have happened meanwhile
+                }
+                return match decision {
+                    Decision::Wait { until, rows } => Next::Wait { until, rows },
+                    _ => Next::Idle,
+                };
+            };
+            let wakes = self.line_up(state);
+            if !wakes.is_empty() {
+                MutexGuard::unlocked(state, || drop(wakes));
+                continue;
+            }
+            let Some((seat, grant)) = state.take_seat() else { return Next::Idle };
+            let entries = state.queue.take(requests);
+            state.running.start(seat.number, &entries);
+            self.notify_if_ended(state);
+            let number = state.next_batch;
+            state.next_batch += 1;
+            return Next::Run(Job { seat, entries, number, grant });
         }
-        state.hold = 0;
+    }
+
+    pub(super) fn decide(&self, state: &State, now: Timestamp) -> Decision {
         let judged = if state.stopping || state.hurried { Timestamp::from_ns(u64::MAX) } else { now };
-        let requests = match self.batcher.decide(&state.queue, judged) {
-            Decision::Idle => return Next::Idle,
-            Decision::Wait { until, rows } => return Next::Wait { until, rows },
-            Decision::Run { requests } => requests,
-        };
-        let Some(seat) = state.idle.pop_front() else { return Next::Idle };
-        let entries = state.queue.take(requests);
-        state.running.start(seat.number, &entries);
-        self.notify_if_ended(state);
-        let number = state.next_batch;
-        state.next_batch += 1;
-        Next::Run(Job { seat, entries, number })
+        self.batcher.decide(&state.queue, judged)
     }
 
     /// Rejects what timed out at `now`, with the lock released meanwhile.
@@ -220,8 +250,12 @@ impl Shared {
         let rejected = state.queue.expire(now);
         if !rejected.is_empty() {
             self.notify_if_ended(state);
+            let unneeded = if state.queue.is_empty() { state.give_up_turns() } else { None };
             let error = Error::unavailable("Request timeout expired");
-            MutexGuard::unlocked(state, || self.fail(rejected, now, FailureReason::Rejected, &error));
+            MutexGuard::unlocked(state, || {
+                drop(unneeded);
+                self.fail(rejected, now, FailureReason::Rejected, &error);
+            });
         }
     }
 
@@ -240,10 +274,10 @@ impl Shared {
 
     /// Runs `job`, answers its requests and gives the instance back. What the answers make possible goes to `later`.
     pub(crate) fn run(&self, job: Job, later: &mut Continuations) -> MutexGuard<'_, State> {
-        let Job { mut seat, entries, number } = job;
+        let Job { mut seat, entries, number, grant } = job;
         let outcome = instance::run(&mut *seat.instance, &self.config, entries, &self.statistics);
         let instance = seat.number;
-        let taken = Taken { shared: self, seat: Some(seat) };
+        let taken = Taken { shared: self, seat: Some(seat), grant };
         let answers = match outcome {
             Outcome::Done { answers, elapsed_ns } => {
                 self.pace.record(elapsed_ns);
@@ -266,12 +300,15 @@ impl Shared {
     /// have ended; a lead may still run what was left.
     pub(crate) fn close(&self) {
         let mut state = self.state.lock();
+        if let Some(unneeded) = state.give_up_turns() {
+            MutexGuard::unlocked(&mut state, || drop(unneeded));
+        }
         while state.idle.len() < self.instances {
             self.returned.wait(&mut state);
         }
-        let seats = std::mem::take(&mut state.idle);
+        let (seats, turns) = (std::mem::take(&mut state.idle), state.turns.take());
         drop(state);
-        drop(seats);
+        drop((turns, seats));
     }
 
     /// Threads end when the scheduler stops and its queue is empty: tells those that sleep.
@@ -310,6 +347,9 @@ impl<'a> Taken<'a> {
     fn give_back(mut self) -> MutexGuard<'a, State> {
         let mut state = self.shared.state.lock();
         self.put(&mut state);
+        if let Some(grant) = self.grant.take() {
+            self.shared.pass_on(&mut state, grant);
+        }
         state
     }
 

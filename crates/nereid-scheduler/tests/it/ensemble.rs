@@ -45,12 +45,7 @@ impl Parts {
     fn add(&self, config: ModelConfig, instances: Vec<Box<dyn Instance>>) {
         let name = config.name.clone();
         let config = Arc::new(config);
-        let options = SchedulerOptions {
-            config: config.clone(),
-            instances,
-            delay_until_queued: 0,
-            statistics: Arc::default(),
-        };
+        let options = options(config.clone(), instances);
         let part = Part { config, scheduler: Scheduler::start(options).unwrap() };
         self.0.lock().unwrap().insert(name, Arc::new(part));
     }

@@ -9,12 +9,7 @@ fn held(
     instances: Vec<Box<dyn Instance>>,
 ) -> (Arc<ModelConfig>, Scheduler) {
     let config = Arc::new(config);
-    let options = SchedulerOptions {
-        config: config.clone(),
-        instances,
-        delay_until_queued: until,
-        statistics: Arc::default(),
-    };
+    let options = SchedulerOptions { delay_until_queued: until, ..options(config.clone(), instances) };
     (config, Scheduler::start(options).unwrap())
 }
 

@@ -4,6 +4,7 @@
 mod cancellation;
 mod ensemble;
 mod held;
+mod rate_limiter;
 mod statistics;
 mod warm_up;
 
@@ -105,13 +106,17 @@ impl Gate {
 
 fn start(config: ModelConfig, instances: Vec<Box<dyn Instance>>) -> (Arc<ModelConfig>, Scheduler) {
     let config = Arc::new(config);
-    let options = SchedulerOptions {
-        config: config.clone(),
+    (config.clone(), Scheduler::start(options(config, instances)).unwrap())
+}
+
+fn options(config: Arc<ModelConfig>, instances: Vec<Box<dyn Instance>>) -> SchedulerOptions {
+    SchedulerOptions {
+        config,
         instances,
         delay_until_queued: 0,
         statistics: Arc::default(),
-    };
-    (config, Scheduler::start(options).unwrap())
+        rate_limiter: None,
+    }
 }
 
 fn batching(batching: DynamicBatching) -> ModelConfig {
@@ -365,6 +370,8 @@ fn eight_threads_lose_nothing() {
 #[test]
 fn a_model_without_instances_refuses() {
     let (config, scheduler) = start(identity_config(0), Vec::new());
-    let text = "[request id: <id_unknown>] model 'identity' has no instance that takes requests";
-    assert_eq!(refused(&scheduler, identity_request(&config, 1, 1.0), &Answers::new()), text);
+    let request = identity_request(&config, 1, 1.0);
+    let error = scheduler.enqueue(request, Answers::new().responder(1.0)).unwrap_err();
+    let text = "Unable to find the payload queue for the model identity";
+    assert_eq!((error.code(), error.message()), (ErrorCode::Internal, text));
 }

@@ -107,7 +107,8 @@ fn what_leaves_the_queue_unserved_is_counted_by_reason() {
 #[test]
 fn refusals_are_counted_nowhere() {
     let check = |scheduler: &Scheduler, config: &ModelConfig, answers: &Answers| {
-        refused(scheduler, identity_request(config, 1, 7.0), answers);
+        let request = identity_request(config, 1, 7.0);
+        scheduler.enqueue(request, answers.responder(f32::NAN)).unwrap_err();
         let counts = scheduler.statistics().snapshot();
         assert_eq!((counts.fail.count, counts.failures, counts.success.count), (0, [0; 4], 0));
     };

@@ -5,6 +5,9 @@ use std::num::NonZero;
 use std::sync::Arc;
 use std::thread;
 
+use nereid_repository::HostPolicies;
+use nereid_scheduler::ResourceLimits;
+
 use crate::header_forward::HeaderForward;
 use crate::logging::LogOptions;
 use crate::metrics::MetricsOptions;
@@ -27,6 +30,17 @@ pub struct Options {
     pub grpc: GrpcEndpoint,
     pub metrics: MetricsEndpoint,
     pub backends: BackendSettings,
+    pub rate_limit: RateLimitOptions,
+    /// `--host-policy`.
+    pub host_policies: HostPolicies,
+}
+
+/// `--rate-limit` and `--rate-limit-resource`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RateLimitOptions {
+    /// `execution_count`: instances run as their resources allow, those first that ran least.
+    pub enabled: bool,
+    pub resources: ResourceLimits,
 }
 
 /// Where models are and how they are loaded.
@@ -261,6 +275,8 @@ impl Default for Options {
                 families: MetricsOptions::default(),
             },
             backends: BackendSettings::default(),
+            rate_limit: RateLimitOptions::default(),
+            host_policies: HostPolicies::default(),
         }
     }
 }

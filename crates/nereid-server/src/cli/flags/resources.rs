@@ -37,20 +37,24 @@ pub(super) const CACHE: &[Flag] = &[
 ];
 
 pub(super) const RATE_LIMITER: &[Flag] = &[
-    not_yet(
+    ready(
         "rate-limit",
         Text,
         "off",
-        |_, v| value::choice(v, &["execution_count", "off"], "invalid argument for --rate-limit").map(drop),
+        |d, v| {
+            let mode = value::choice(v, &["execution_count", "off"], "invalid argument for --rate-limit");
+            put(&mut d.options.rate_limit.enabled, mode.map(|mode| mode == "execution_count"))
+        },
         "execution_count: instances run by priority and by how often they ran, as resources allow. off: as soon as \
          they are free.",
     ),
-    not_yet(
+    ready(
         "rate-limit-resource",
         Form("string>:<integer>:<integer"),
         "",
         rate_limit_resource,
-        "<resource>:<count>:<device> or <resource>:<count>. May be given several times.",
+        "<resource>:<count>:<device> or <resource>:<count>: how many copies of a resource there are. May be given several \
+         times. Without this flag there are as many as any instance needs; with it, none of what is not listed.",
     ),
 ];
 
@@ -84,12 +88,20 @@ pub(super) const MEMORY_DEVICE: &[Flag] = &[
         "GPUs below this compute capability are not used.",
     ),
     not_yet("buffer-manager-thread-count", Integer, "0", is::integer, "Threads that copy tensors."),
-    not_yet(
+    ready(
         "host-policy",
         Form("string>,<string>=<string"),
         "",
-        |_, v| value::full_setting(v, "host-policy", "policy name", ',').map(drop),
-        "<policy>,numa-node=<node> or <policy>,cpu-cores=<cores>: where the instances with this policy run.",
+        |d, v| {
+            let (policy, setting, value) = value::full_setting(v, "host-policy", "policy name", ',')?;
+            d.options.host_policies.set(policy, setting, value).map_err(|e| e.message().to_owned())?;
+            if d.options.host_policies.bind_memory() {
+                d.warn("'--host-policy <policy>,numa-node' binds no memory; it comes from the nodes of cpu-cores.");
+            }
+            Ok(())
+        },
+        "<policy>,cpu-cores=<first>-<last>: where the instances with this policy run. Without a name of its own an \
+         instance has the policy cpu, gpu_<device> or model. numa-node is taken and binds no memory.",
     ),
     not_yet(
         "model-load-gpu-limit",
@@ -136,11 +148,16 @@ fn cache_config(draft: &mut Draft, text: &str) -> Result<()> {
 }
 
 fn rate_limit_resource(draft: &mut Draft, text: &str) -> Result<()> {
-    let mut parts = text.split(':').skip(1);
+    let (name, rest) = text.split_once(':').unwrap_or((text, ""));
+    let mut parts = rest.split(':');
     match (parts.next(), parts.next(), parts.next()) {
-        (Some(count), device, None) => {
-            is::integer(draft, count)?;
-            device.map_or(Ok(()), |device| is::integer(draft, device))
+        (Some(count), device, None) if text.contains(':') => {
+            let count = value::integer::<u32>(count)?;
+            let device = device.map(value::integer::<i32>).transpose()?;
+            let every_device = -1;
+            let device = device.filter(|device| *device != every_device);
+            draft.options.rate_limit.resources.add(name, u64::from(count), device);
+            Ok(())
         }
         _ => Err(format!(
             "--rate-limit-resource option format is '<resource_name>:<count>:<device>' or \
