@@ -7,6 +7,7 @@ use nereid_core::{Error, Responder, Result, ValidRequest};
 
 use crate::batching::BatchScheduler;
 use crate::ensemble::EnsembleScheduler;
+use crate::sequence::SequenceScheduler;
 use crate::ticket::{Place, Ticket};
 use crate::{Queued, SchedulerOptions};
 
@@ -14,18 +15,23 @@ use crate::{Queued, SchedulerOptions};
 pub(crate) enum Kind {
     Batching(BatchScheduler),
     Ensemble(EnsembleScheduler),
+    Sequence(SequenceScheduler),
 }
 
 impl Kind {
     /// See [`crate::Scheduler::start`].
     pub(crate) fn start(options: SchedulerOptions) -> Result<Self> {
-        match options.config.scheduling {
+        match &options.config.scheduling {
             Scheduling::Default | Scheduling::DynamicBatching(_) => {
                 BatchScheduler::start(options).map(Self::Batching)
             }
             Scheduling::Ensemble(_) => {
                 let name = &options.config.name;
                 Err(Error::internal(format!("ensemble '{name}' has no instances to start")))
+            }
+            Scheduling::Sequence(batching) => {
+                let batching = batching.clone();
+                SequenceScheduler::start(options, batching).map(Self::Sequence)
             }
         }
     }
@@ -35,6 +41,7 @@ impl Kind {
         match self {
             Self::Batching(scheduler) => scheduler.enqueue(request, responder),
             Self::Ensemble(scheduler) => scheduler.enqueue(request, responder),
+            Self::Sequence(scheduler) => scheduler.enqueue(request, responder),
         }
     }
 
@@ -42,6 +49,7 @@ impl Kind {
     pub(crate) fn cancel(&self, ticket: Ticket) {
         match (self, ticket.0) {
             (Self::Batching(scheduler), Place::Batching(ticket)) => scheduler.cancel(ticket),
+            (Self::Sequence(scheduler), Place::Sequence(ticket)) => scheduler.cancel(ticket),
             (Self::Ensemble(_), Place::Ensemble(request)) => {
                 if let Some(request) = request.upgrade() {
                     request.cancel();
@@ -56,6 +64,7 @@ impl Kind {
         match self {
             Self::Batching(scheduler) => scheduler.pending(),
             Self::Ensemble(_) => 0, // they wait for instances of other models, and count there
+            Self::Sequence(scheduler) => scheduler.pending(),
         }
     }
 
@@ -64,6 +73,7 @@ impl Kind {
         match self {
             Self::Batching(scheduler) => scheduler.release_held(),
             Self::Ensemble(_) => {}
+            Self::Sequence(scheduler) => scheduler.release_held(),
         }
     }
 
@@ -71,6 +81,7 @@ impl Kind {
     pub(crate) fn stop_waiting(&self) {
         match self {
             Self::Batching(scheduler) => scheduler.stop_waiting(),
+            Self::Sequence(scheduler) => scheduler.stop_waiting(),
             Self::Ensemble(_) => {} // its steps wait in other models
         }
     }
@@ -79,6 +90,7 @@ impl Kind {
     pub(crate) fn stop(&self) {
         match self {
             Self::Batching(scheduler) => scheduler.stop(),
+            Self::Sequence(scheduler) => scheduler.stop(),
             Self::Ensemble(scheduler) => scheduler.stop(),
         }
     }
@@ -88,6 +100,7 @@ impl Kind {
         match self {
             Self::Ensemble(scheduler) => scheduler.finish(timeout),
             Self::Batching(scheduler) => scheduler.stop(),
+            Self::Sequence(scheduler) => scheduler.stop(),
         }
     }
 
@@ -96,6 +109,7 @@ impl Kind {
         match self {
             Self::Batching(scheduler) => scheduler.join(),
             Self::Ensemble(scheduler) => scheduler.join(),
+            Self::Sequence(scheduler) => scheduler.join(),
         }
     }
 }

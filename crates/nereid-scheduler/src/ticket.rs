@@ -15,4 +15,5 @@ pub struct Ticket(pub(crate) Place);
 pub(crate) enum Place {
     Batching(queue::Ticket),
     Ensemble(Weak<Request>),
+    Sequence(queue::Ticket),
 }
