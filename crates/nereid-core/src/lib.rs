@@ -5,11 +5,11 @@
 
 pub mod backend;
 pub mod batch;
+pub mod cache;
 pub mod config;
 mod continuation;
 mod datatype;
 mod error;
-mod injection;
 mod request;
 mod responder;
 mod response;

@@ -29,7 +29,7 @@ impl Loader {
             let running = serving.running().clone();
             return Ok(Arc::new(serving.adapted(serving.config.clone(), wire_config, running)));
         }
-        let config = self.trusted(&wire_config, &model.dir)?;
+        let config = self.trusted(&wire_config)?;
         let statistics = serving.scheduler().statistics().clone();
         let loaded = serving.running().model.clone();
         let running = caught(|| self.start(model, serving.version, &config, loaded, statistics))?;

@@ -5,6 +5,7 @@
 //! lock. Ensembles are not here yet.
 
 mod adapt;
+mod cache_identity;
 mod changes;
 mod config;
 mod data_files;

@@ -10,24 +10,21 @@ use nereid_core::backend::{Backend, Instance, LoadRequest, Model};
 use nereid_core::config::InstanceSpec;
 use nereid_core::{Error, ModelConfig, Result, Timestamp};
 use nereid_protocol::inference;
-use nereid_scheduler::{RateLimiter, Reporters, Scheduler, SchedulerOptions, Statistics};
+use nereid_scheduler::{RateLimiter, Reporters, ResponseCache, Scheduler, SchedulerOptions, Statistics};
 use parking_lot::Mutex;
 
 use crate::config::instances::{self, Gpus};
-use crate::config::{complete, convert, metrics, normalize, sequence, tensors, unsupported, validate};
-use crate::disk::ModelDir;
+use crate::config::{complete, convert, metrics, normalize, tensors, unsupported, validate};
 use crate::host_policy::Cores;
 use crate::poll::Polled;
 use crate::reaper::Reaper;
 use crate::table::Table;
 use crate::version::{Description, Running};
 use crate::warm_up::{self, Sample, Subject, WarmUps};
-use crate::{HostPolicies, Labels, ModelVersion, Options, data_files, parallel};
+use crate::{HostPolicies, Labels, ModelVersion, Options, cache_identity, data_files, parallel};
 
 /// Test hook of Triton's: hold the first batch until this many requests wait.
 const DELAY_VARIABLE: &str = "TRITONSERVER_DELAY_SCHEDULER";
-/// As above, counting requests of sequences that have no slot yet.
-const BACKLOG_DELAY_VARIABLE: &str = "TRITONSERVER_BACKLOG_DELAY_SCHEDULER";
 
 /// Everything that loading needs besides the model.
 #[derive(Debug)]
@@ -42,10 +39,10 @@ pub(crate) struct Loader {
     pub(crate) warm_ups: WarmUps,
     threads: usize,
     delay_until_queued: usize,
-    delay_until_backlogged: usize,
     reporters: Arc<Reporters>,
     rate_limiter: Option<Arc<RateLimiter>>,
     host_policies: HostPolicies,
+    cache: Option<Arc<ResponseCache>>,
 }
 
 impl Loader {
@@ -55,7 +52,7 @@ impl Loader {
         table: Arc<Table>,
         reaper: Reaper,
     ) -> Self {
-        let delay = |variable| std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(0);
+        let delay = std::env::var(DELAY_VARIABLE).ok().and_then(|text| text.parse().ok());
         Self {
             backends,
             table,
@@ -66,11 +63,11 @@ impl Loader {
             gpus: Gpus { count: options.gpu_count, min_compute_capability: options.min_compute_capability },
             warm_ups: WarmUps::default(),
             threads: options.load_threads,
-            delay_until_queued: delay(DELAY_VARIABLE),
-            delay_until_backlogged: delay(BACKLOG_DELAY_VARIABLE),
+            delay_until_queued: delay.unwrap_or(0),
             reporters: options.reporters.clone(),
             rate_limiter: options.rate_limiter.clone(),
             host_policies: options.host_policies.clone(),
+            cache: options.cache.clone(),
         }
     }
 
@@ -113,7 +110,7 @@ impl Loader {
         }
         validate::validate(&wire_config)?;
         tensors::validate(&wire_config)?;
-        let config = self.trusted(&wire_config, &model.dir)?;
+        let config = self.trusted(&wire_config)?;
         let request =
             LoadRequest { config: &config, version, model_dir: &model.dir.path, model_file: &model_file };
         let loaded = self.load_cores(&config)?.run(|| backend.load(&request))?;
@@ -121,7 +118,8 @@ impl Loader {
         // Not before the backend has agreed to the outputs: a config may list any number of them.
         let labels = Labels::read(&model.dir, &model.id.name, &wire_config.output)?;
         let series = metrics::series(&model.id, version, &wire_config);
-        let statistics = self.reporters.version(series, metrics::first_response_ms(&wire_config));
+        let first_response_ms = metrics::first_response_ms(&wire_config);
+        let statistics = self.reporters.version(series, first_response_ms, config.response_cache);
         let loaded = Arc::new(Mutex::new(loaded));
         let running = self.start(model, version, &config, loaded, statistics)?;
         let load_duration = Timestamp::now().since(started);
@@ -131,13 +129,8 @@ impl Loader {
     }
 
     /// The config that the program works with.
-    pub(crate) fn trusted(
-        &self,
-        wire_config: &inference::ModelConfig,
-        dir: &ModelDir,
-    ) -> Result<Arc<ModelConfig>> {
+    pub(crate) fn trusted(&self, wire_config: &inference::ModelConfig) -> Result<Arc<ModelConfig>> {
         let mut config = convert::convert(wire_config)?;
-        sequence::apply(&mut config, wire_config, dir)?;
         let scatters = self.backend(wire_config)?.scatters(&config);
         config.batch_outputs.extend(scatters);
         Ok(Arc::new(config))
@@ -183,11 +176,10 @@ impl Loader {
             config: config.clone(),
             instances: active,
             delay_until_queued: self.delay_until_queued,
-            delay_until_backlogged: self.delay_until_backlogged,
             statistics,
             rate_limiter: self.rate_limiter.clone(),
         };
-        let scheduler = Scheduler::start(options)?;
+        let scheduler = self.with_cache(Scheduler::start(options)?, model, version, config)?;
         let departure = self.table.arrived(&model.id, version);
         let dir = model.dir.clone();
         Ok(Running { scheduler, passive: Mutex::new(passive), model: loaded, dir, departure })
@@ -213,6 +205,22 @@ impl Loader {
         };
         let ends = parallel::map(self.threads, instances.iter_mut().zip(specs).collect(), run);
         ends.into_iter().collect()
+    }
+
+    /// `scheduler`, the scheduler of `version` of `model`, with the server's response cache, if there is one.
+    pub(crate) fn with_cache(
+        &self,
+        scheduler: Scheduler,
+        model: &Polled,
+        version: u64,
+        config: &ModelConfig,
+    ) -> Result<Scheduler> {
+        let Some(cache) = &self.cache else { return Ok(scheduler) };
+        let identity = match cache.is_shared() {
+            true => cache_identity::of(&model.dir, version, config)?,
+            false => cache.identity(),
+        };
+        Ok(scheduler.with_cache(cache.clone(), identity))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use nereid_scheduler::{RateLimiter, Reporters};
+use nereid_scheduler::{RateLimiter, Reporters, ResponseCache};
 
 use crate::HostPolicies;
 
@@ -51,6 +51,8 @@ pub struct Options {
     pub rate_limiter: Option<Arc<RateLimiter>>,
     /// On which CPUs instances run (`--host-policy`).
     pub host_policies: HostPolicies,
+    /// Where responses are cached of the models whose configs ask for it.
+    pub cache: Option<Arc<ResponseCache>>,
 }
 
 impl Default for Options {
@@ -72,6 +74,7 @@ impl Default for Options {
             reporters: Arc::default(),
             rate_limiter: None,
             host_policies: HostPolicies::default(),
+            cache: None,
         }
     }
 }

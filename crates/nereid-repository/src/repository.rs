@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use nereid_core::backend::Backend;
 use nereid_core::{Error, Result};
-use nereid_scheduler::Reporters;
+use nereid_scheduler::{Reporters, ResponseCache};
 use parking_lot::Mutex;
 
 use crate::disk::{self, Root};
@@ -82,6 +82,11 @@ impl Repository {
     /// The metrics of every model that was ever loaded.
     pub fn reporters(&self) -> &Reporters {
         &self.options.reporters
+    }
+
+    /// Where responses are cached.
+    pub fn cache(&self) -> Option<&ResponseCache> {
+        self.options.cache.as_deref()
     }
 
     fn load_at_start(&self, models: &[ModelId]) -> Vec<StartupFailure> {

@@ -6,8 +6,8 @@ use nereid_core::config::Scheduling;
 use nereid_core::{Error, Responder, Result, ValidRequest};
 
 use crate::batching::BatchScheduler;
+use crate::cache::ModelIdentity;
 use crate::ensemble::EnsembleScheduler;
-use crate::sequence::SequenceScheduler;
 use crate::ticket::{Place, Ticket};
 use crate::{Queued, SchedulerOptions};
 
@@ -15,23 +15,18 @@ use crate::{Queued, SchedulerOptions};
 pub(crate) enum Kind {
     Batching(BatchScheduler),
     Ensemble(EnsembleScheduler),
-    Sequence(SequenceScheduler),
 }
 
 impl Kind {
     /// See [`crate::Scheduler::start`].
     pub(crate) fn start(options: SchedulerOptions) -> Result<Self> {
-        match &options.config.scheduling {
+        match options.config.scheduling {
             Scheduling::Default | Scheduling::DynamicBatching(_) => {
                 BatchScheduler::start(options).map(Self::Batching)
             }
             Scheduling::Ensemble(_) => {
                 let name = &options.config.name;
                 Err(Error::internal(format!("ensemble '{name}' has no instances to start")))
-            }
-            Scheduling::Sequence(batching) => {
-                let batching = batching.clone();
-                SequenceScheduler::start(options, batching).map(Self::Sequence)
             }
         }
     }
@@ -41,7 +36,6 @@ impl Kind {
         match self {
             Self::Batching(scheduler) => scheduler.enqueue(request, responder),
             Self::Ensemble(scheduler) => scheduler.enqueue(request, responder),
-            Self::Sequence(scheduler) => scheduler.enqueue(request, responder),
         }
     }
 
@@ -49,7 +43,6 @@ impl Kind {
     pub(crate) fn cancel(&self, ticket: Ticket) {
         match (self, ticket.0) {
             (Self::Batching(scheduler), Place::Batching(ticket)) => scheduler.cancel(ticket),
-            (Self::Sequence(scheduler), Place::Sequence(ticket)) => scheduler.cancel(ticket),
             (Self::Ensemble(_), Place::Ensemble(request)) => {
                 if let Some(request) = request.upgrade() {
                     request.cancel();
@@ -59,12 +52,28 @@ impl Kind {
         }
     }
 
+    /// What tells a model whose own identity is `own`, with all that it is made of, from others. `None` if a part of it is
+    /// not ready.
+    pub(crate) fn identity(&self, own: ModelIdentity) -> Option<ModelIdentity> {
+        match self {
+            Self::Batching(_) => Some(own),
+            Self::Ensemble(scheduler) => scheduler.identity(own),
+        }
+    }
+
+    /// Whether any request waits or runs.
+    pub(crate) fn is_busy(&self) -> bool {
+        match self {
+            Self::Batching(scheduler) => scheduler.is_busy(),
+            Self::Ensemble(_) => false, // nobody asks: it keeps no order
+        }
+    }
+
     /// See [`crate::Scheduler::pending`].
     pub(crate) fn pending(&self) -> usize {
         match self {
             Self::Batching(scheduler) => scheduler.pending(),
             Self::Ensemble(_) => 0, // they wait for instances of other models, and count there
-            Self::Sequence(scheduler) => scheduler.pending(),
         }
     }
 
@@ -73,7 +82,6 @@ impl Kind {
         match self {
             Self::Batching(scheduler) => scheduler.release_held(),
             Self::Ensemble(_) => {}
-            Self::Sequence(scheduler) => scheduler.release_held(),
         }
     }
 
@@ -81,7 +89,6 @@ impl Kind {
     pub(crate) fn stop_waiting(&self) {
         match self {
             Self::Batching(scheduler) => scheduler.stop_waiting(),
-            Self::Sequence(scheduler) => scheduler.stop_waiting(),
             Self::Ensemble(_) => {} // its steps wait in other models
         }
     }
@@ -90,7 +97,6 @@ impl Kind {
     pub(crate) fn stop(&self) {
         match self {
             Self::Batching(scheduler) => scheduler.stop(),
-            Self::Sequence(scheduler) => scheduler.stop(),
             Self::Ensemble(scheduler) => scheduler.stop(),
         }
     }
@@ -100,7 +106,6 @@ impl Kind {
         match self {
             Self::Ensemble(scheduler) => scheduler.finish(timeout),
             Self::Batching(scheduler) => scheduler.stop(),
-            Self::Sequence(scheduler) => scheduler.stop(),
         }
     }
 
@@ -109,7 +114,6 @@ impl Kind {
         match self {
             Self::Batching(scheduler) => scheduler.join(),
             Self::Ensemble(scheduler) => scheduler.join(),
-            Self::Sequence(scheduler) => scheduler.join(),
         }
     }
 }

@@ -5,15 +5,16 @@
 //! clocks and threads.
 
 pub mod batching;
+mod cache;
 mod ensemble;
 mod kind;
 mod rate_limiter;
 mod scheduler;
-mod sequence;
 pub mod statistics;
 mod ticket;
 
 pub use batching::{Lead, warm_up};
+pub use cache::{CacheValues, ModelIdentity, ResponseCache};
 pub use ensemble::{ComposingModel, ComposingModels};
 pub use rate_limiter::{RateLimiter, ResourceLimits};
 pub use scheduler::{Queued, Scheduler, SchedulerOptions};

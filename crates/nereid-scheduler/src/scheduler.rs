@@ -8,8 +8,10 @@ use nereid_core::backend::Instance;
 use nereid_core::config::Ensemble;
 use nereid_core::{ModelConfig, Responder, Result, ValidRequest};
 
+use crate::cache::{Cached, Front, ModelIdentity, ResponseCache};
 use crate::ensemble::{ComposingModels, EnsembleScheduler};
 use crate::kind::Kind;
+use crate::ticket::Place;
 use crate::{Lead, RateLimiter, Statistics, Ticket};
 
 /// What a scheduler is made of.
@@ -17,12 +19,9 @@ pub struct SchedulerOptions {
     pub config: Arc<ModelConfig>,
     /// Instances that take requests; passive ones stay out.
     pub instances: Vec<Box<dyn Instance>>,
-    /// Hold the first batch of a dynamic or sequence batcher until this many requests wait; 0 for normal service. A test
+    /// Hold the first batch of a dynamic batcher until this many requests wait; 0 for normal service. A test
     /// hook of Triton's (`TRITONSERVER_DELAY_SCHEDULER`).
     pub delay_until_queued: usize,
-    /// Of a model with sequences, hold until so many wait in the backlog besides; another such hook
-    /// (`TRITONSERVER_BACKLOG_DELAY_SCHEDULER`).
-    pub delay_until_backlogged: usize,
     /// Where it counts: those of the scheduler that it takes over from, or new ones.
     pub statistics: Arc<Statistics>,
     /// What decides with the schedulers of other models whose instances run, if anything does.
@@ -37,6 +36,9 @@ pub struct Scheduler {
     statistics: Arc<Statistics>,
     /// Shared with what may have to queue a request again.
     kind: Arc<Kind>,
+    /// Of the model that was loaded, where there is a cache.
+    identity: Option<ModelIdentity>,
+    cached: Option<Arc<Cached>>,
 }
 
 /// A request that was accepted: its responder will get exactly one answer.
@@ -59,7 +61,7 @@ impl Scheduler {
     pub fn start(options: SchedulerOptions) -> Result<Self> {
         let (config, statistics) = (options.config.clone(), options.statistics.clone());
         let kind = Arc::new(Kind::start(options)?);
-        Ok(Self { config, statistics, kind })
+        Ok(Self { config, statistics, kind, identity: None, cached: None })
     }
 
     /// The scheduler of an ensemble, which has no instances of its own: `composing` knows its models.
@@ -70,7 +72,26 @@ impl Scheduler {
         statistics: Arc<Statistics>,
     ) -> Self {
         let scheduler = EnsembleScheduler::new(config.clone(), ensemble, composing, statistics.clone());
-        Self { config, statistics, kind: Arc::new(Kind::Ensemble(scheduler)) }
+        let kind = Arc::new(Kind::Ensemble(scheduler));
+        Self { config, statistics, kind, identity: None, cached: None }
+    }
+
+    /// With a response cache, which is used if the config says so; ensembles of this model may use it in any case.
+    #[must_use]
+    pub fn with_cache(mut self, cache: Arc<ResponseCache>, identity: ModelIdentity) -> Self {
+        let (config, statistics) = (&self.config, &self.statistics);
+        self.cached = config.response_cache.then(|| {
+            let front = Front { config: config.clone(), statistics: statistics.clone(), identity };
+            Arc::new(Cached::new(front, self.kind.clone(), cache))
+        });
+        self.identity = Some(identity);
+        self
+    }
+
+    /// What tells the model, and all that it is made of at the moment, from others. `None` without a cache, or if a part
+    /// of it is not ready.
+    pub(crate) fn identity(&self) -> Option<ModelIdentity> {
+        self.kind.identity(self.identity?)
     }
 
     /// Queues a request; its answer goes to `responder`.
@@ -79,7 +100,10 @@ impl Scheduler {
     /// `Unavailable`: the queue is full, or the scheduler stops. The responder is let go unanswered, and
     /// nothing is counted.
     pub fn enqueue(&self, request: ValidRequest, responder: Responder) -> Result<Queued> {
-        self.kind.enqueue(request, responder)
+        match &self.cached {
+            None => self.kind.enqueue(request, responder),
+            Some(cached) => cached.enqueue(request, responder),
+        }
     }
 
     /// Nobody waits for the request of `ticket` any more. If it waits in the queue it leaves it at once, is
@@ -87,12 +111,12 @@ impl Scheduler {
     /// nobody waits for any part of the batch, the instance is told to stop. Of an ensemble's request, every step that
     /// waits or runs is cancelled, and no other starts. Otherwise nothing happens.
     ///
-    /// A request of a sequence takes those with it that wait behind it, and ends the sequence; a batch of sequences is
-    /// never told to stop.
-    ///
     /// Blocks no longer than [`Self::enqueue`] does.
     pub fn cancel(&self, ticket: Ticket) {
-        self.kind.cancel(ticket);
+        match (&self.cached, &ticket.0) {
+            (Some(cached), Place::Flight(seat)) => cached.cancel(*seat),
+            _ => self.kind.cancel(ticket),
+        }
     }
 
     /// Counters of this version.

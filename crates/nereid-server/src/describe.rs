@@ -111,8 +111,8 @@ fn statistics_of(model: &ModelVersion, name: String) -> ModelStatistics {
             compute_input: duration(counts.compute_input),
             compute_infer: duration(counts.compute_infer),
             compute_output: duration(counts.compute_output),
-            cache_hit: duration(Duration::default()),
-            cache_miss: duration(Duration::default()),
+            cache_hit: duration(counts.cache_hit),
+            cache_miss: duration(counts.cache_miss),
         }),
         batch_stats: counts.batches.iter().map(batch).collect(),
         ..Default::default()

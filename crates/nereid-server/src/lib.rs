@@ -4,6 +4,7 @@
 //! enqueues, a scheduler's instance runs, and `http` or `grpc` encode.
 
 mod backends;
+mod caches;
 mod classification;
 pub mod cli;
 mod describe;

@@ -16,7 +16,7 @@ use crate::serve::{Bound, Drain, Listener, Protocol, ServeOptions, Shards, bind,
 use crate::service::{Service, ServiceOptions};
 use crate::trace::Tracer;
 use crate::transport::{self, Transport};
-use crate::{backends, grpc, http, metrics_port};
+use crate::{backends, caches, grpc, http, metrics_port};
 
 /// How long traces that are still to be written may take at the end.
 const LAST_TRACES: Duration = Duration::from_secs(5);
@@ -52,7 +52,11 @@ pub async fn run(options: Options, log: LogControl) -> anyhow::Result<Ended> {
 async fn load(options: &Options, signals: &mut Signals) -> anyhow::Result<Option<Service>> {
     let (settings, backends) = (repository_options(options), backends::all(options)?);
     let exit_on_error = options.repository.exit_on_error;
-    let opening = tokio::task::spawn_blocking(move || Repository::open(settings, backends));
+    let caches = options.caches.clone();
+    let opening = tokio::task::spawn_blocking(move || {
+        let cache = caches::open(&caches)?.map(Arc::new);
+        Repository::open(nereid_repository::Options { cache, ..settings }, backends)
+    });
     let repository = tokio::select! {
         opened = opening => opened.context("loading models failed")?.map_err(|e| anyhow!("Internal - {e}"))?,
         () = signals.any() => return Ok(None),

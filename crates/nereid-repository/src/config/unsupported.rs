@@ -3,16 +3,21 @@
 
 use nereid_core::{Error, Result};
 use nereid_protocol::inference::ModelConfig;
+use nereid_protocol::inference::model_config::SchedulingChoice;
 
-/// Refuses, when a version is loaded, what no scheduler or backend here can do; names in the log what is
-/// left out without harm.
+/// Refuses, when a version is loaded, what no scheduler or backend here can do.
 ///
 /// # Errors
 /// Unsupported, naming the field.
 pub(crate) fn at_load(config: &ModelConfig) -> Result<()> {
+    super::validate::response_cache(config)?; // with Triton's reason
     let name = &config.name;
     let decoupled = config.model_transaction_policy.is_some_and(|policy| policy.decoupled);
     for (used, field) in [
+        (
+            matches!(config.scheduling_choice, Some(SchedulingChoice::SequenceBatching(_))),
+            "sequence_batching",
+        ),
         (super::is_ensemble(config), "ensemble_scheduling"),
         (decoupled, "model_transaction_policy.decoupled"),
     ] {
@@ -20,11 +25,6 @@ pub(crate) fn at_load(config: &ModelConfig) -> Result<()> {
             return Err(Error::unsupported(format!(
                 "model '{name}' uses '{field}', which is not supported yet"
             )));
-        }
-    }
-    for (used, field) in [(config.response_cache.is_some_and(|cache| cache.enable), "response_cache")] {
-        if used {
-            tracing::warn!("'{field}' of model '{name}' has no effect yet");
         }
     }
     Ok(())

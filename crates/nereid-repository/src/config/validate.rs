@@ -2,12 +2,13 @@
 //! model_config_utils.cc), with its texts and in its order.
 
 use nereid_core::{Error, Result};
+use nereid_protocol::inference::model_config::SchedulingChoice;
 use nereid_protocol::inference::model_queue_policy::TimeoutAction;
 use nereid_protocol::inference::{
     ModelConfig, ModelDynamicBatching, ModelMetrics, ModelQueuePolicy, model_metrics,
 };
 
-use super::{ENSEMBLE, dynamic_batching, is_ensemble, sequence};
+use super::{ENSEMBLE, dynamic_batching, is_ensemble};
 
 /// Backends whose platform is fixed.
 const PAIRS: [(&str, &[&str]); 4] = [
@@ -36,7 +37,6 @@ pub(crate) fn validate(config: &ModelConfig) -> Result<()> {
     if let Some(batching) = dynamic_batching(config) {
         check_dynamic_batching(batching, config)?;
     }
-    sequence::validate(config)?;
     if is_ensemble(config) && config.platform != ENSEMBLE {
         return invalid(format!(
             "ensemble scheduling cannot be set for model '{name}' whose platform is not {ENSEMBLE}"
@@ -47,14 +47,27 @@ pub(crate) fn validate(config: &ModelConfig) -> Result<()> {
             "ensemble scheduling must be set for ensemble {name} whose platform is {ENSEMBLE}"
         ));
     }
-    let decoupled = config.model_transaction_policy.is_some_and(|policy| policy.decoupled);
-    if decoupled && config.response_cache.is_some_and(|cache| cache.enable) {
-        return invalid(format!(
-            "Response Cache does not currently support model {name} with 'decoupled' transaction policy. Please disable \
-             the response cache."
-        ));
-    }
+    response_cache(config)?;
     config.model_metrics.as_ref().map_or(Ok(()), check_metrics)
+}
+
+/// Refuses the response cache where it cannot be.
+///
+/// # Errors
+/// InvalidArg with Triton's text.
+pub(crate) fn response_cache(config: &ModelConfig) -> Result<()> {
+    let reason = match &config.scheduling_choice {
+        _ if !config.response_cache.is_some_and(|cache| cache.enable) => return Ok(()),
+        Some(SchedulingChoice::SequenceBatching(_)) => "sequence batching scheduler",
+        _ if config.model_transaction_policy.is_some_and(|policy| policy.decoupled) => {
+            "'decoupled' transaction policy"
+        }
+        _ => return Ok(()),
+    };
+    invalid(format!(
+        "Response Cache does not currently support model {} with {reason}. Please disable the response cache.",
+        config.name
+    ))
 }
 
 fn check_backend(config: &ModelConfig) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use nereid_protocol::inference::model_config::SchedulingChoice;
 use nereid_protocol::inference::{
-    ModelEnsembling, ModelResponseCache, ModelTransactionPolicy, ModelVersionPolicy,
+    ModelEnsembling, ModelResponseCache, ModelSequenceBatching, ModelTransactionPolicy, ModelVersionPolicy,
 };
 
 use super::*;
@@ -90,6 +90,20 @@ fn sizes_and_policies() {
         "Response Cache does not currently support model m with 'decoupled' transaction policy. Please disable the \
          response cache.",
     );
+}
+
+#[test]
+fn response_cache_of_sequences() {
+    let cached = |enable| {
+        let scheduling_choice = Some(SchedulingChoice::SequenceBatching(ModelSequenceBatching::default()));
+        ModelConfig { scheduling_choice, response_cache: Some(ModelResponseCache { enable }), ..good() }
+    };
+    assert_eq!(response_cache(&cached(false)), Ok(()));
+    let text = "Response Cache does not currently support model m with sequence batching scheduler. Please disable the \
+                response cache.";
+    for check in [response_cache, validate] {
+        assert_eq!(check(&cached(true)), invalid(text));
+    }
 }
 
 #[test]

@@ -5,10 +5,10 @@
 //! the shells that own the lock, the clock and the threads.
 
 pub mod batcher;
-pub(crate) mod instance;
+mod instance;
 mod lead;
 mod line;
-pub(crate) mod ordering;
+mod ordering;
 mod pace;
 pub mod queue;
 mod running;

@@ -27,10 +27,9 @@ pub struct Entry {
 /// Names a request that was queued, also after it has left the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ticket {
-    /// Unique in its scheduler.
+    /// Unique in its queue.
     pub(crate) serial: u64,
-    /// Where to look for it: a priority level, or the number of a sequence.
-    pub(crate) level: u64,
+    level: u64,
 }
 
 impl Entry {

@@ -66,6 +66,11 @@ impl BatchScheduler {
         self.shared.cancel(ticket);
     }
 
+    /// Whether any request waits or runs.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.shared.is_busy()
+    }
+
     /// See [`crate::Scheduler::pending`].
     pub(crate) fn pending(&self) -> usize {
         self.shared.state.lock().queue.len()

@@ -10,6 +10,7 @@ use nereid_core::{Error, ModelConfig, Responder, Result, ValidRequest};
 use super::models::ComposingModels;
 use super::request::Request;
 use super::shared::Shared;
+use crate::cache::ModelIdentity;
 use crate::ticket::{Place, Ticket};
 use crate::{Queued, Statistics};
 
@@ -24,6 +25,12 @@ impl EnsembleScheduler {
         statistics: Arc<Statistics>,
     ) -> Self {
         Self(Arc::new(Shared::new(config, ensemble, composing, statistics)))
+    }
+
+    /// What tells an ensemble whose own identity is `own`, of the models that its steps have now, from others. `None` if one
+    /// of them is not ready.
+    pub(crate) fn identity(&self, own: ModelIdentity) -> Option<ModelIdentity> {
+        own.with(self.0.models_now().map(|model| model.ok()?.scheduler().identity()))
     }
 
     /// See [`crate::Scheduler::enqueue`]. The lead is that of the first model.

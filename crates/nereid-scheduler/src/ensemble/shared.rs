@@ -13,7 +13,7 @@ use super::flow::Flow;
 use super::graph::{Graph, StepIndex};
 use super::hand::Hand;
 use super::limit::Limit;
-use super::models::ComposingModels;
+use super::models::{ComposingModel, ComposingModels};
 use super::request::{Models, Request};
 use crate::Statistics;
 
@@ -101,6 +101,11 @@ impl Shared {
             None => self.none_left.wait_while(&mut requests, waits),
             Some(timeout) => drop(self.none_left.wait_while_for(&mut requests, waits, timeout)),
         }
+    }
+
+    /// The models of all steps, as they are now.
+    pub(super) fn models_now(&self) -> impl Iterator<Item = Result<Arc<dyn ComposingModel>>> {
+        self.ensemble.steps.iter().map(|step| self.composing.find(step))
     }
 
     /// The models of the steps that run in `flow`.

@@ -119,6 +119,10 @@ pub struct Counts {
     pub compute_input: Duration,
     pub compute_infer: Duration,
     pub compute_output: Duration,
+    /// Looks into the response cache that made a run of the model needless.
+    pub cache_hit: Duration,
+    /// Looks that did not, with the time to store what the model then gave.
+    pub cache_miss: Duration,
     /// By batch size.
     pub batches: BTreeMap<usize, BatchCounts>,
     /// In the order of [`FailureReason::ALL`].
@@ -140,6 +144,8 @@ impl Counts {
         self.compute_input += other.compute_input;
         self.compute_infer += other.compute_infer;
         self.compute_output += other.compute_output;
+        self.cache_hit += other.cache_hit;
+        self.cache_miss += other.cache_miss;
         add_all(&mut self.failures, &other.failures);
         self.request_histogram += other.request_histogram;
         self.queue_histogram += other.queue_histogram;
@@ -200,12 +206,14 @@ pub struct Statistics {
     counts: Mutex<Counts>,
     /// What only metrics show, and only if asked for.
     latencies: Option<Arc<Latencies>>,
+    /// The model's config asks for the response cache.
+    is_cached: bool,
 }
 
 impl Statistics {
     /// Counters at 0 that also feed `latencies`.
-    pub(crate) fn new(latencies: Option<Arc<Latencies>>) -> Self {
-        Self { counts: Mutex::default(), latencies }
+    pub(crate) fn new(latencies: Option<Arc<Latencies>>, is_cached: bool) -> Self {
+        Self { counts: Mutex::default(), latencies, is_cached }
     }
 
     /// Counts one successful execution of `rows` rows; `requests` gives (enqueued at, rows) of each.
@@ -276,6 +284,35 @@ impl Statistics {
         batch.compute_output.add(spent.output_ns);
     }
 
+    /// Counts a request of the moment `arrived` that is answered at `end` without a run, after a look into the cache of
+    /// `look_up_ns`. The rest of its time it waited.
+    pub fn record_cache_hit(&self, arrived: Timestamp, look_up_ns: u64, end: Timestamp) {
+        let request_ns = end.ns_since(arrived);
+        let queue_ns = request_ns.saturating_sub(look_up_ns);
+        if let Some(latencies) = &self.latencies {
+            latencies.cache_hit(request_ns, queue_ns, look_up_ns, end);
+        }
+        let mut guard = self.counts.lock();
+        let counts = &mut *guard;
+        counts.success.add(request_ns);
+        counts.queue.add(queue_ns);
+        counts.cache_hit.add(look_up_ns);
+        counts.request_histogram.observe(request_ns);
+        counts.queue_histogram.observe(queue_ns);
+    }
+
+    /// Counts `ns` that a request which ran, and was counted so, spent on the cache at the moment `now`. They are part of
+    /// its duration.
+    pub fn record_cache_miss(&self, ns: u64, now: Timestamp) {
+        if let Some(latencies) = &self.latencies {
+            latencies.cache_miss(ns, now);
+        }
+        let mut counts = self.counts.lock();
+        counts.success.ns += ns;
+        counts.success.us += ns / 1000;
+        counts.cache_miss.add(ns);
+    }
+
     /// Counts a request that failed `elapsed_ns` after it was accepted.
     pub fn record_failure(&self, reason: FailureReason, elapsed_ns: u64) {
         if let Some(latencies) = &self.latencies {
@@ -295,6 +332,11 @@ impl Statistics {
     /// wait.
     pub(crate) fn totals(&self) -> Counts {
         Counts { batches: BTreeMap::new(), ..*self.counts.lock() }
+    }
+
+    /// Whether the model's config asks for the response cache.
+    pub(crate) fn is_cached(&self) -> bool {
+        self.is_cached
     }
 
     /// The latencies that these counters feed.
@@ -358,6 +400,21 @@ mod tests {
         let mut again = ComputeTimes::default();
         again.add(&spent.timing(at(5)));
         assert_eq!(again, spent, "an ensemble in an ensemble");
+    }
+
+    #[test]
+    fn cached_requests_succeed_without_an_inference() {
+        let at = |us: u64| Timestamp::from_ns(us * 1000);
+        let statistics = Statistics::default();
+        statistics.record_cache_hit(at(10), 2_500, at(70));
+        statistics.record_cache_miss(1_999, at(80));
+        let counts = statistics.snapshot();
+        assert_eq!((counts.inference_count, counts.execution_count, counts.last_inference_ms), (0, 0, 0));
+        assert_eq!(counts.success, Duration { count: 1, ns: 60_000 + 1_999, us: 61 });
+        assert_eq!(counts.queue, Duration { count: 1, ns: 57_500, us: 57 });
+        assert_eq!(counts.cache_hit, Duration { count: 1, ns: 2_500, us: 2 });
+        assert_eq!(counts.cache_miss, Duration { count: 1, ns: 1_999, us: 1 });
+        assert_eq!((counts.compute_infer.count, counts.request_histogram.count), (0, 1));
     }
 
     #[test]

@@ -28,9 +28,11 @@ pub enum Part {
     ComputeInput,
     ComputeInfer,
     ComputeOutput,
+    CacheHit,
+    CacheMiss,
 }
 
-const PARTS: usize = Part::ComputeOutput as usize + 1;
+const PARTS: usize = Part::CacheMiss as usize + 1;
 
 /// A histogram with bounds of its own.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -102,18 +104,37 @@ impl Latencies {
 
     /// Takes in one successful request to an ensemble, which ends `now`.
     pub(crate) fn composed(&self, request_ns: u64, spent: &ComputeTimes, now: Timestamp) {
+        let parts = [
+            (Part::Request, request_ns),
+            (Part::Queue, 0),
+            (Part::ComputeInput, spent.input_ns),
+            (Part::ComputeInfer, spent.infer_ns),
+            (Part::ComputeOutput, spent.output_ns),
+        ];
+        self.one(request_ns, &parts, now);
+    }
+
+    /// Takes in a request that was answered at `now` from the cache.
+    pub(crate) fn cache_hit(&self, request_ns: u64, queue_ns: u64, look_up_ns: u64, now: Timestamp) {
+        let parts = [(Part::Request, request_ns), (Part::Queue, queue_ns), (Part::CacheHit, look_up_ns)];
+        self.one(request_ns, &parts, now);
+    }
+
+    /// Takes in the time that a request which ran spent on the cache.
+    pub(crate) fn cache_miss(&self, ns: u64, now: Timestamp) {
+        if let Some(summaries) = &mut self.inner.lock().summaries {
+            summaries[Part::CacheMiss as usize].observe(ns / 1000, 1, now, &self.wanted);
+        }
+    }
+
+    /// Takes in one request that was no part of a batch, and the nanoseconds of its parts.
+    fn one(&self, request_ns: u64, parts: &[(Part, u64)], now: Timestamp) {
         let mut inner = self.inner.lock();
         if let Some(first_response) = &mut inner.first_response {
             first_response.observe(request_ns);
         }
         if let Some(summaries) = &mut inner.summaries {
-            for (part, ns) in [
-                (Part::Request, request_ns),
-                (Part::Queue, 0),
-                (Part::ComputeInput, spent.input_ns),
-                (Part::ComputeInfer, spent.infer_ns),
-                (Part::ComputeOutput, spent.output_ns),
-            ] {
+            for &(part, ns) in parts {
                 summaries[part as usize].observe(ns / 1000, 1, now, &self.wanted);
             }
         }

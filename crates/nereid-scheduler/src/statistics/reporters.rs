@@ -50,6 +50,8 @@ pub struct Series {
 pub struct Live {
     pub counts: Counts,
     pub latencies: LatencyValues,
+    /// The config of the newest version asks for the response cache.
+    pub is_cached: bool,
 }
 
 /// The metrics of all models.
@@ -85,8 +87,14 @@ impl Reporters {
     /// Counters for a new version. They are part of the series `id` until nobody else holds them.
     ///
     /// `first_response_ms` are the upper bounds of the histogram of first responses, ascending, in milliseconds, where
-    /// the model has bounds of its own. A series that is there already keeps what it has.
-    pub fn version(&self, id: SeriesId, first_response_ms: Option<&[f64]>) -> Arc<Statistics> {
+    /// the model has bounds of its own. A series that is there already keeps what it has. `is_cached`: the model's config
+    /// asks for the response cache.
+    pub fn version(
+        &self,
+        id: SeriesId,
+        first_response_ms: Option<&[f64]>,
+        is_cached: bool,
+    ) -> Arc<Statistics> {
         let mut reporters = self.reporters.lock();
         retire(&mut reporters);
         let reporter = reporters.entry(id).or_default();
@@ -94,7 +102,7 @@ impl Reporters {
             Some(other) => other.latencies().cloned(),
             None => Latencies::new(&self.options, first_response_ms, Timestamp::now()).map(Arc::new),
         };
-        let statistics = Arc::new(Statistics::new(latencies));
+        let statistics = Arc::new(Statistics::new(latencies, is_cached));
         reporter.versions.push(statistics.clone());
         statistics
     }
@@ -116,6 +124,7 @@ impl Reporter {
         let live = self.versions.last().map(|last| Live {
             counts,
             latencies: last.latencies().map(|latencies| latencies.values(now)).unwrap_or_default(),
+            is_cached: last.is_cached(),
         });
         Series { id: id.clone(), failures, live }
     }
@@ -174,28 +183,28 @@ mod tests {
     #[test]
     fn a_series_goes_on_while_versions_overlap_and_starts_anew_after_a_gap() {
         let reporters = Reporters::new(LatencyOptions { histograms: true, summaries: None });
-        let first = reporters.version(id("m"), None);
+        let first = reporters.version(id("m"), None, false);
         fail(&first, 3);
         assert_eq!(shown(&reporters, "m"), (3, Some((3, 3))));
-        let second = reporters.version(id("m"), None);
+        let second = reporters.version(id("m"), None, false);
         assert_eq!(second.snapshot().fail.count, 0, "statistics are each version's own");
         fail(&second, 1);
         fail(&first, 1); // still draining
         assert_eq!(shown(&reporters, "m"), (5, Some((5, 5))));
         drop(first);
         assert_eq!(shown(&reporters, "m"), (5, Some((5, 5))));
-        let third = reporters.version(id("m"), None);
+        let third = reporters.version(id("m"), None, false);
         drop(second);
         fail(&third, 1);
         assert_eq!(shown(&reporters, "m"), (6, Some((6, 6))));
         drop(third);
         assert_eq!(shown(&reporters, "m"), (6, None));
-        let fourth = reporters.version(id("m"), None);
+        let fourth = reporters.version(id("m"), None, false);
         fail(&fourth, 1);
         assert_eq!(shown(&reporters, "m"), (7, Some((1, 1))));
         // The same without anybody looking in between.
         drop(fourth);
-        let fifth = reporters.version(id("m"), None);
+        let fifth = reporters.version(id("m"), None, false);
         assert_eq!(shown(&reporters, "m"), (7, Some((0, 0))));
         drop(fifth);
     }
@@ -204,7 +213,8 @@ mod tests {
     fn labels_keep_series_apart() {
         let reporters = Reporters::default();
         let tagged = SeriesId { tags: BTreeMap::from([("a".into(), "b".into())]), ..id("m") };
-        let (plain, tagged) = (reporters.version(id("m"), None), reporters.version(tagged, None));
+        let (plain, tagged) =
+            (reporters.version(id("m"), None, false), reporters.version(tagged, None, false));
         fail(&plain, 1);
         fail(&tagged, 2);
         let failures: Vec<u64> = reporters.series().iter().map(|s| s.failures[2]).collect();
@@ -218,27 +228,27 @@ mod tests {
         let bounds = |reporters: &Reporters| {
             reporters.series()[0].live.clone().unwrap().latencies.first_response.unwrap().bounds_ms
         };
-        let first = reporters.version(id("m"), Some(&[1.0, 2.0]));
-        let second = reporters.version(id("m"), None);
+        let first = reporters.version(id("m"), Some(&[1.0, 2.0]), false);
+        let second = reporters.version(id("m"), None, false);
         assert_eq!(bounds(&reporters), [1.0, 2.0]);
         drop((first, second));
-        let _third = reporters.version(id("m"), None);
+        let _third = reporters.version(id("m"), None, false);
         assert_eq!(bounds(&reporters), crate::statistics::latencies::FIRST_RESPONSE_MS);
     }
 
     #[test]
     fn what_is_remembered_is_bounded() {
         let reporters = Reporters::default();
-        let lives = reporters.version(id("0"), None);
+        let lives = reporters.version(id("0"), None, false);
         for i in 0..2 * MAX_GONE {
-            fail(&reporters.version(id(&format!("m{i}")), None), 1);
+            fail(&reporters.version(id(&format!("m{i}")), None, false), 1);
         }
         assert_eq!(reporters.series().len(), MAX_GONE + 1);
         assert!(shown(&reporters, "0").1.is_some());
         drop(lives);
         let long = "x".repeat(MAX_GONE_LABELS_BYTES + 1);
         let tagged = SeriesId { tags: BTreeMap::from([("a".into(), long)]), ..id("0") };
-        let lives = reporters.version(tagged.clone(), None);
+        let lives = reporters.version(tagged.clone(), None, false);
         let is_there = || reporters.series().iter().any(|series| series.id == tagged);
         assert!(is_there());
         drop(lives);

@@ -12,8 +12,8 @@ use super::*;
 
 /// What tells a [`stoppable`] instance to stop.
 #[derive(Default)]
-struct Stop {
-    now: AtomicBool,
+pub(super) struct Stop {
+    pub(super) now: AtomicBool,
     times: AtomicUsize,
 }
 
@@ -29,7 +29,7 @@ impl Terminate for Stop {
 }
 
 /// An instance that reports each batch's size, waits for leave, and fails if it was told to stop by then.
-fn stoppable() -> (Gate, Arc<Stop>, Box<dyn Instance>) {
+pub(super) fn stoppable() -> (Gate, Arc<Stop>, Box<dyn Instance>) {
     let (enter, entered) = mpsc::channel();
     let (leave, wait) = mpsc::channel();
     let wait = Mutex::new(wait);
@@ -55,7 +55,7 @@ fn cancelled(tag: f32) -> (f32, ErrorCode, String) {
 }
 
 /// Successes, and failures by reason.
-fn counts(scheduler: &Scheduler) -> (u64, [u64; 4]) {
+pub(super) fn counts(scheduler: &Scheduler) -> (u64, [u64; 4]) {
     let Counts { success, failures, fail, .. } = scheduler.statistics().snapshot();
     assert_eq!(fail.count, failures.iter().sum::<u64>());
     (success.count, failures)

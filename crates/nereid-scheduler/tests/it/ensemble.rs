@@ -11,7 +11,7 @@ use nereid_scheduler::{ComposingModel, ComposingModels, Statistics};
 use super::*;
 
 /// A model of the fake repository.
-struct Part {
+pub(super) struct Part {
     config: Arc<ModelConfig>,
     scheduler: Scheduler,
 }
@@ -28,7 +28,7 @@ impl ComposingModel for Part {
 
 /// Models by name; what is taken out is not found any more.
 #[derive(Default)]
-struct Parts(Mutex<HashMap<String, Arc<Part>>>);
+pub(super) struct Parts(Mutex<HashMap<String, Arc<Part>>>);
 
 impl ComposingModels for Parts {
     fn find(&self, step: &EnsembleStep) -> Result<Arc<dyn ComposingModel>> {
@@ -57,17 +57,28 @@ impl Parts {
         gate
     }
 
-    fn free(&self, names: &[&str]) {
+    pub(super) fn free(&self, names: &[&str]) {
         for name in names {
             self.add(part(name, 8), vec![Box::new(TestInstance::identity())]);
         }
+    }
+
+    pub(super) fn remove(&self, name: &str) {
+        self.0.lock().unwrap().remove(name);
+    }
+
+    /// Changes the scheduler of a model that nobody uses yet.
+    pub(super) fn change(&self, name: &str, change: impl FnOnce(Scheduler) -> Scheduler) {
+        let mut parts = self.0.lock().unwrap();
+        let Part { config, scheduler } = Arc::into_inner(parts.remove(name).unwrap()).unwrap();
+        parts.insert(name.to_owned(), Arc::new(Part { config, scheduler: change(scheduler) }));
     }
 
     fn part(&self, name: &str) -> Arc<Part> {
         self.0.lock().unwrap()[name].clone()
     }
 
-    fn counts(&self, name: &str) -> Counts {
+    pub(super) fn counts(&self, name: &str) -> Counts {
         self.part(name).scheduler.statistics().snapshot()
     }
 }
@@ -104,15 +115,15 @@ fn ensemble(inputs: &[&str], outputs: &[&str], steps: Steps<'_>) -> (ModelConfig
     (config, ensemble)
 }
 
-struct Fixture {
-    config: Arc<ModelConfig>,
-    parts: Arc<Parts>,
-    scheduler: Scheduler,
-    answers: Answers,
+pub(super) struct Fixture {
+    pub(super) config: Arc<ModelConfig>,
+    pub(super) parts: Arc<Parts>,
+    pub(super) scheduler: Scheduler,
+    pub(super) answers: Answers,
 }
 
 impl Fixture {
-    fn new(parts: Arc<Parts>, (config, ensemble): (ModelConfig, Ensemble)) -> Self {
+    pub(super) fn new(parts: Arc<Parts>, (config, ensemble): (ModelConfig, Ensemble)) -> Self {
         let config = Arc::new(config);
         let statistics = Arc::<Statistics>::default();
         let scheduler = Scheduler::of_ensemble(config.clone(), ensemble, parts.clone(), statistics);
@@ -159,7 +170,7 @@ impl Fixture {
 }
 
 /// `x → names[0] → t0 → names[1] → … → y`.
-fn chain(names: &[&str]) -> (ModelConfig, Ensemble) {
+pub(super) fn chain(names: &[&str]) -> (ModelConfig, Ensemble) {
     let tensor = |index: usize| match index {
         0 => "x".to_owned(),
         index if index == names.len() => "y".to_owned(),
@@ -196,7 +207,7 @@ fn the_answer_is_in_the_ensembles_words() {
     let fixture = Fixture::chain(&["a", "b"]);
     fixture.send(1.0);
     let (_, result) = fixture.answers.next();
-    let InferResponse { outputs, parameters, timing, .. } = result.unwrap();
+    let InferResponse { outputs, parameters, timing } = result.unwrap();
     assert_eq!((&*outputs[0].name, outputs[0].shape.as_slice()), ("y", &[1, 1][..]));
     let names: Vec<_> = parameters.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["sequence_id", "sequence_start", "sequence_end"]);

@@ -1,6 +1,7 @@
 //! The scheduler with its threads, driven by instances that block until the test lets them go.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod cache;
 mod cancellation;
 mod ensemble;
 mod held;
@@ -114,7 +115,6 @@ fn options(config: Arc<ModelConfig>, instances: Vec<Box<dyn Instance>>) -> Sched
         config,
         instances,
         delay_until_queued: 0,
-        delay_until_backlogged: 0,
         statistics: Arc::default(),
         rate_limiter: None,
     }

@@ -30,6 +30,8 @@ pub struct Options {
     pub grpc: GrpcEndpoint,
     pub metrics: MetricsEndpoint,
     pub backends: BackendSettings,
+    /// What `--cache-config` says: settings by the cache's name. A server has one cache at most.
+    pub caches: CacheSettings,
     pub rate_limit: RateLimitOptions,
     /// `--host-policy`.
     pub host_policies: HostPolicies,
@@ -42,6 +44,9 @@ pub struct RateLimitOptions {
     pub enabled: bool,
     pub resources: ResourceLimits,
 }
+
+/// Settings of response caches by the cache's name, such as `local`.
+pub type CacheSettings = BTreeMap<String, BTreeMap<String, String>>;
 
 /// Where models are and how they are loaded.
 #[derive(Debug, Clone)]
@@ -277,6 +282,7 @@ impl Default for Options {
             backends: BackendSettings::default(),
             rate_limit: RateLimitOptions::default(),
             host_policies: HostPolicies::default(),
+            caches: CacheSettings::new(),
         }
     }
 }

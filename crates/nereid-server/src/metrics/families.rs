@@ -1,9 +1,9 @@
 //! The table of metric families, in the order in which Triton's page has them (counters, gauges, histograms,
 //! summaries, each in the order of `metrics.cc`), then our own.
 
-use nereid_scheduler::SummaryValues;
 use nereid_scheduler::statistics::latencies::{Buckets, Part};
 use nereid_scheduler::statistics::{BUCKETS_US, Counts, FailureReason, Histogram};
+use nereid_scheduler::{CacheValues, SummaryValues};
 
 use super::MetricsOptions;
 use super::host::HostValues;
@@ -22,11 +22,15 @@ enum Values {
     Counter(fn(&Counts) -> u64),
     /// A counter that `counter_latencies=false` takes away.
     Latency(fn(&Counts) -> u64),
+    /// The same, of models that use the response cache.
+    Cache(fn(&Counts) -> u64),
     /// One counter per reason, all of them from the start.
     Failures,
     Gauge(fn(&Serving) -> f64),
     /// One value without labels.
     Server(fn(&ServerValues) -> Option<f64>),
+    /// The same, of the response cache in memory.
+    CacheGauge(fn(&CacheValues) -> f64),
     /// In seconds, with the buckets that the statistics have.
     Seconds(fn(&Counts) -> &Histogram),
     /// In milliseconds, with the buckets that the model has.
@@ -39,9 +43,11 @@ enum Values {
 pub(super) struct ServerValues {
     /// The machine, unless `--allow-cpu-metrics=false`.
     pub(super) host: Option<HostValues>,
+    /// The response cache, if there is one in memory.
+    pub(super) cache: Option<CacheValues>,
 }
 
-const FAMILIES: [Family; 25] = [
+const FAMILIES: [Family; 39] = [
     counter(
         "nv_inference_request_success",
         "Number of successful inference requests, all batch sizes",
@@ -88,6 +94,26 @@ const FAMILIES: [Family; 25] = [
         |counts| counts.compute_output.us,
     ),
     family(
+        "nv_cache_num_hits_per_model",
+        "Number of cache hits per model",
+        Values::Cache(|counts| counts.cache_hit.count),
+    ),
+    family(
+        "nv_cache_hit_duration_per_model",
+        "Total cache hit duration per model, in microseconds",
+        Values::Cache(|counts| counts.cache_hit.us),
+    ),
+    family(
+        "nv_cache_num_misses_per_model",
+        "Number of cache misses per model",
+        Values::Cache(|counts| counts.cache_miss.count),
+    ),
+    family(
+        "nv_cache_miss_duration_per_model",
+        "Total cache miss (insert+lookup) duration per model, in microseconds",
+        Values::Cache(|counts| counts.cache_miss.us),
+    ),
+    family(
         "nv_inference_pending_request_count",
         "Instantaneous number of pending requests awaiting execution per-model.",
         Values::Gauge(|serving| serving.pending as f64),
@@ -112,6 +138,26 @@ const FAMILIES: [Family; 25] = [
     }),
     server("nv_cpu_memory_used_bytes", "CPU used memory (RAM), in bytes", |server| {
         server.host.map(|host| host.memory_used_bytes as f64)
+    }),
+    cache("nv_cache_util", "Cache utilization [0.0 - 1.0]", |cache| cache.utilization),
+    cache("nv_cache_num_entries", "Number of responses stored in response cache", |cache| {
+        cache.entries as f64
+    }),
+    cache("nv_cache_num_hits", "Number of cache hits in response cache", |cache| cache.hits as f64),
+    cache("nv_cache_num_misses", "Number of cache misses in response cache", |cache| cache.misses as f64),
+    cache("nv_cache_num_lookups", "Number of cache lookups in response cache", |cache| {
+        (cache.hits + cache.misses) as f64
+    }),
+    cache("nv_cache_num_evictions", "Number of cache evictions in response cache", |cache| {
+        cache.evictions as f64
+    }),
+    cache(
+        "nv_cache_lookup_duration",
+        "Total cache lookup duration (hit and miss), in microseconds",
+        |cache| cache.look_up_us as f64,
+    ),
+    cache("nv_cache_insertion_duration", "Total cache insertion duration, in microseconds", |cache| {
+        cache.insertion_us as f64
     }),
     family(
         "nv_inference_first_response_histogram_ms",
@@ -144,6 +190,16 @@ const FAMILIES: [Family; 25] = [
         Values::Summary(Part::ComputeOutput),
     ),
     family(
+        "nv_cache_hit_summary_per_model",
+        "Summary of cache hit counts/durations per model, in microseconds.",
+        Values::Summary(Part::CacheHit),
+    ),
+    family(
+        "nv_cache_miss_summary_per_model",
+        "Summary of cache miss counts/durations per model, in microseconds.",
+        Values::Summary(Part::CacheMiss),
+    ),
+    family(
         "nereid_inference_request_duration_seconds",
         "Time from the arrival of a request in its model's queue to its answer",
         Values::Seconds(|counts| &counts.request_histogram),
@@ -166,10 +222,15 @@ pub(super) fn render(samples: &[Sample], server: &ServerValues, options: &Metric
     for family in &FAMILIES {
         text.family(family.name, family.help, family.values.kind());
         match family.values {
-            Values::Latency(_) if !options.counter_latencies => {}
+            Values::Latency(_) | Values::Cache(_) if !options.counter_latencies => {}
             Values::Server(value) => {
                 if let Some(value) = value(server) {
                     text.line(family.name, "", &Labels::default(), Number(value));
+                }
+            }
+            Values::CacheGauge(value) => {
+                if let Some(cache) = &server.cache {
+                    text.line(family.name, "", &Labels::default(), Number(value(cache)));
                 }
             }
             _ => samples.iter().for_each(|sample| family.write(sample, &mut text)),
@@ -194,11 +255,15 @@ const fn server(name: &'static str, help: &'static str, value: fn(&ServerValues)
     family(name, help, Values::Server(value))
 }
 
+const fn cache(name: &'static str, help: &'static str, value: fn(&CacheValues) -> f64) -> Family {
+    family(name, help, Values::CacheGauge(value))
+}
+
 impl Values {
     fn kind(&self) -> Kind {
         match self {
-            Self::Counter(_) | Self::Latency(_) | Self::Failures => Kind::Counter,
-            Self::Gauge(_) | Self::Server(_) => Kind::Gauge,
+            Self::Counter(_) | Self::Latency(_) | Self::Cache(_) | Self::Failures => Kind::Counter,
+            Self::Gauge(_) | Self::Server(_) | Self::CacheGauge(_) => Kind::Gauge,
             Self::Seconds(_) | Self::FirstResponse => Kind::Histogram,
             Self::Summary(_) => Kind::Summary,
         }
@@ -221,6 +286,11 @@ impl Family {
             Values::Counter(value) | Values::Latency(value) => {
                 text.line(self.name, "", &sample.labels, value(&live.counts));
             }
+            Values::Cache(value) => {
+                if live.is_cached {
+                    text.line(self.name, "", &sample.labels, value(&live.counts));
+                }
+            }
             Values::Seconds(value) => self.write_seconds(sample, value(&live.counts), text),
             Values::FirstResponse => {
                 if let Some(buckets) = &live.latencies.first_response {
@@ -228,11 +298,17 @@ impl Family {
                 }
             }
             Values::Summary(part) => {
-                if let Some(summary) = live.latencies.summaries.get(part as usize) {
+                // As in Triton, the duration of requests has no summary where the cache has some.
+                let is_there = match part {
+                    Part::Request => !live.is_cached,
+                    Part::CacheHit | Part::CacheMiss => live.is_cached,
+                    _ => true,
+                };
+                if let Some(summary) = live.latencies.summaries.get(part as usize).filter(|_| is_there) {
                     self.write_summary(sample, summary, text);
                 }
             }
-            Values::Failures | Values::Gauge(_) | Values::Server(_) => {}
+            Values::Failures | Values::Gauge(_) | Values::Server(_) | Values::CacheGauge(_) => {}
         }
     }
 

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use nereid_scheduler::ResponseCache;
+
 use super::MetricsOptions;
 use super::families::{self, ServerValues};
 use super::host::Host;
@@ -41,7 +43,9 @@ impl Page {
                 Sample::new(series, serving)
             })
             .collect();
-        let server = ServerValues { host: self.host.as_mut().map(Host::values) };
+        let host = self.host.as_mut().map(Host::values);
+        let cache = repository.cache().and_then(ResponseCache::values);
+        let server = ServerValues { host, cache };
         families::render(&samples, &server, &self.options)
     }
 }

@@ -28,7 +28,7 @@ fn id(model: &str, version: u64, tags: &[(&str, &str)]) -> SeriesId {
 
 /// A version that ran a batch of two requests (3 and 5 rows) and failed two.
 fn used(reporters: &Reporters) -> Arc<Statistics> {
-    let statistics = reporters.version(id("m", 2, &[]), None);
+    let statistics = reporters.version(id("m", 2, &[]), None, false);
     let now = Timestamp::now().plus_us(300_000);
     let before = |us: u64| Timestamp::from_ns(now.as_ns() - us * 1000);
     let times = ExecutionTimes {
@@ -49,7 +49,7 @@ fn page(reporters: &Reporters, options: &MetricsOptions) -> Vec<String> {
         Sample::new(series, serving)
     };
     let samples: Vec<_> = reporters.series().into_iter().map(sample).collect();
-    let server = ServerValues { host: options.cpu.then_some(HOST) };
+    let server = ServerValues { host: options.cpu.then_some(HOST), cache: None };
     families::render(&samples, &server, options).lines().map(str::to_owned).collect()
 }
 
@@ -129,7 +129,7 @@ fn histograms() {
 #[test]
 fn bounds_that_end_in_infinity_are_not_doubled() {
     let reporters = Reporters::new(all_on().latencies());
-    let statistics = reporters.version(id("m", 1, &[]), Some(&[0.5, f64::INFINITY]));
+    let statistics = reporters.version(id("m", 1, &[]), Some(&[0.5, f64::INFINITY]), false);
     statistics.record_failure(FailureReason::Other, 1_000_000);
     let page = page(&reporters, &all_on());
     let of_family = page.iter().filter(|line| line.starts_with("nv_inference_first_response_histogram_ms"));
@@ -171,7 +171,7 @@ fn summaries() {
 fn options_choose_families() {
     let of = |options: &MetricsOptions| {
         let reporters = Reporters::new(options.latencies());
-        let _version = reporters.version(id("m", 1, &[]), None);
+        let _version = reporters.version(id("m", 1, &[]), None, false);
         families_of(&page(&reporters, options)).into_iter().map(str::to_owned).collect::<Vec<_>>()
     };
     let all = of(&all_on());
@@ -186,7 +186,7 @@ fn options_choose_families() {
 #[test]
 fn all_series_of_a_fresh_version_are_there() {
     let reporters = Reporters::new(all_on().latencies());
-    let _versions = (reporters.version(id("m", 1, &[]), None), used(&reporters));
+    let _versions = (reporters.version(id("m", 1, &[]), None, false), used(&reporters));
     let page = page(&reporters, &all_on());
     let of_version = |version: &str| {
         let version = format!("version=\"{version}\"");
@@ -234,7 +234,7 @@ fn labels_are_sorted_and_escaped() {
         ("é", "x"),
     ];
     let reporters = Reporters::default();
-    let _version = reporters.version(id("m \"1\"", 1, &tags), None);
+    let _version = reporters.version(id("m \"1\"", 1, &tags), None, false);
     check(
         &page(&reporters, &MetricsOptions::default()),
         &["nv_inference_request_failure{_Zone=\"z\",_team=\"a\\\"b\\\\c\\nd\",model=\"m \\\"1\\\"\",\
@@ -246,7 +246,7 @@ fn labels_are_sorted_and_escaped() {
 fn models_of_one_name_differ_in_their_namespace() {
     let reporters = Reporters::default();
     let of = |namespace: &str| SeriesId { namespace: namespace.into(), ..id("m", 1, &[("team", "a")]) };
-    let versions = ["", "/a", "/b"].map(|namespace| reporters.version(of(namespace), None));
+    let versions = ["", "/a", "/b"].map(|namespace| reporters.version(of(namespace), None, false));
     versions.iter().zip(1..).for_each(|(version, times)| {
         (0..times).for_each(|_| version.record_failure(FailureReason::Other, 1));
     });
@@ -258,6 +258,79 @@ fn models_of_one_name_differ_in_their_namespace() {
             "nv_inference_request_failure{_team=\"a\",model=\"m\",reason=\"OTHER\",version=\"1\"} 1",
             "nv_inference_request_failure{_team=\"a\",model=\"m\",namespace=\"/a\",reason=\"OTHER\",version=\"1\"} 2",
             "nv_inference_request_failure{_team=\"a\",model=\"m\",namespace=\"/b\",reason=\"OTHER\",version=\"1\"} 3",
+        ],
+    );
+}
+
+#[test]
+fn models_with_the_cache_show_it() {
+    let reporters = Reporters::new(all_on().latencies());
+    let (cached, _plain) =
+        (reporters.version(id("c", 1, &[]), None, true), reporters.version(id("m", 1, &[]), None, false));
+    let end = Timestamp::now();
+    let arrived = Timestamp::from_ns(end.as_ns() - 70_999);
+    cached.record_cache_hit(arrived, 5_999, end);
+    cached.record_cache_hit(arrived, 5_999, end);
+    cached.record_cache_miss(9_500, end);
+    let page_now = page(&reporters, &all_on());
+    check(
+        &page_now,
+        &[
+            "# TYPE nv_cache_num_hits_per_model counter",
+            "nv_cache_num_hits_per_model{model=\"c\",version=\"1\"} 2",
+            "nv_cache_hit_duration_per_model{model=\"c\",version=\"1\"} 10",
+            "nv_cache_num_misses_per_model{model=\"c\",version=\"1\"} 1",
+            "nv_cache_miss_duration_per_model{model=\"c\",version=\"1\"} 9",
+            "nv_inference_request_success{model=\"c\",version=\"1\"} 2",
+            "nv_inference_count{model=\"c\",version=\"1\"} 0",
+            "nv_inference_request_duration_us{model=\"c\",version=\"1\"} 149",
+            "nv_inference_queue_duration_us{model=\"c\",version=\"1\"} 130",
+            "# TYPE nv_cache_hit_summary_per_model summary",
+            "nv_cache_hit_summary_per_model_count{model=\"c\",version=\"1\"} 2",
+            "nv_cache_hit_summary_per_model_sum{model=\"c\",version=\"1\"} 10",
+            "nv_cache_miss_summary_per_model_sum{model=\"c\",version=\"1\"} 9",
+            "nv_inference_queue_summary_us_count{model=\"c\",version=\"1\"} 2",
+            "nv_inference_request_summary_us_count{model=\"m\",version=\"1\"} 0",
+        ],
+    );
+    let shows = |what: &str, model: &str| {
+        let model = format!("model=\"{model}\"");
+        page_now.iter().any(|line| line.starts_with(what) && line.contains(&model))
+    };
+    assert!(!shows("nv_inference_request_summary_us", "c") && !shows("nv_cache", "m"));
+    let without = MetricsOptions { counter_latencies: false, ..all_on() };
+    let without = page(&reporters, &without);
+    assert!(
+        !without.iter().any(|line| line.contains("nv_cache_num") || line.contains("nv_cache_hit_duration"))
+    );
+}
+
+#[test]
+fn a_cache_in_memory_has_gauges() {
+    let cache = nereid_scheduler::CacheValues {
+        utilization: 0.5,
+        entries: 7,
+        hits: 11,
+        misses: 3,
+        evictions: 2,
+        look_up_us: 40,
+        insertion_us: 50,
+    };
+    let server = ServerValues { host: None, cache: Some(cache) };
+    let page: Vec<_> = families::render(&[], &server, &all_on()).lines().map(str::to_owned).collect();
+    check(
+        &page,
+        &[
+            "# HELP nv_cache_util Cache utilization [0.0 - 1.0]",
+            "# TYPE nv_cache_util gauge",
+            "nv_cache_util 0.5",
+            "nv_cache_num_entries 7",
+            "nv_cache_num_hits 11",
+            "nv_cache_num_misses 3",
+            "nv_cache_num_lookups 14",
+            "nv_cache_num_evictions 2",
+            "nv_cache_lookup_duration 40",
+            "nv_cache_insertion_duration 50",
         ],
     );
 }
@@ -283,7 +356,7 @@ fn families_come_in_tritons_order() {
         "nv_cpu_memory_used_bytes",
     ];
     let reporters = Reporters::default();
-    let _version = reporters.version(id("m", 1, &[]), None);
+    let _version = reporters.version(id("m", 1, &[]), None, false);
     let page = page(&reporters, &MetricsOptions::default());
     let ours = families_of(&page);
     let ours = ours.into_iter().filter(|name| name.starts_with("nv_") && !name.contains("load_duration"));

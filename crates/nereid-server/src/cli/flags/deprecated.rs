@@ -2,7 +2,7 @@
 
 use super::super::value;
 use super::Value::{Boolean, Integer, Text};
-use super::{Flag, not_yet, ready};
+use super::{Flag, ready};
 
 pub(super) const DEPRECATED: &[Flag] = &[
     ready(
@@ -18,15 +18,18 @@ pub(super) const DEPRECATED: &[Flag] = &[
         "true is --disable-auto-complete-config.",
     )
     .deprecated("--disable-auto-complete-config"),
-    not_yet(
+    ready(
         "response-cache-byte-size",
         Integer,
         "",
         |d, v| {
             d.response_cache_byte_size = true;
-            value::integer::<i64>(v).map(drop)
+            let size = value::integer::<i64>(v)?.to_string();
+            let settings = d.options.caches.entry("local".to_owned()).or_default();
+            settings.insert("size".to_owned(), size);
+            Ok(())
         },
-        "Size of the response cache.",
+        "Size of the response cache in memory, in bytes.",
     )
     .deprecated("--cache-config local,size=<bytes>"),
     ready("trace-file", Text, "", |d, v| d.trace.file(v), "File for traces.")

@@ -26,14 +26,22 @@ pub(super) const REPOSITORY_AGENT: &[Flag] =
     &[not_yet("repoagent-directory", Text, "", is::anything, "Directory with repository agents.")];
 
 pub(super) const CACHE: &[Flag] = &[
-    not_yet(
+    ready(
         "cache-config",
         Form("string>,<string>=<string"),
         "",
         cache_config,
-        "<cache>,<setting>=<value>, such as local,size=1048576: a response cache of so many bytes.",
+        "<cache>,<setting>=<value>. local,size=1048576: responses are cached in so many bytes of memory. redis,host=<name> \
+         and redis,port=<number>: in a Redis server, which others may share. May be given several times, for one cache. \
+         Models whose configs say response_cache { enable: true } use it.",
     ),
-    not_yet("cache-directory", Text, "", is::anything, "Directory with cache implementations."),
+    ready(
+        "cache-directory",
+        Text,
+        "",
+        is::anything,
+        "Taken and not used: the caches are part of this program.",
+    ),
 ];
 
 pub(super) const RATE_LIMITER: &[Flag] = &[
@@ -142,9 +150,14 @@ fn cache_config(draft: &mut Draft, text: &str) -> Result<()> {
             "No cache specified. --cache-config option format is <cache name>,<setting>=<value>. Got {text}"
         )
     };
-    let (name, _, _) = value::named_setting(text, "cache-config", "cache name", "cache")
+    let (name, key, setting) = value::named_setting(text, "cache-config", "cache name", "cache")
         .map_err(|reason| if text.find(',').is_none_or(|at| at == 0) { missing() } else { reason })?;
-    if name.is_empty() { Err(missing()) } else { Ok(()) }
+    if name.is_empty() {
+        return Err(missing());
+    }
+    let settings = draft.options.caches.entry(name.to_owned()).or_default();
+    settings.insert(key.to_owned(), setting.to_owned());
+    Ok(())
 }
 
 fn rate_limit_resource(draft: &mut Draft, text: &str) -> Result<()> {
