@@ -40,11 +40,8 @@ impl Place {
         }
     }
 
-    /// The entry, which leaves a gap if `leaves` says so.
-    fn take_if(&mut self, leaves: impl FnOnce(&Entry) -> bool) -> Option<Entry> {
-        if !self.entry().is_some_and(leaves) {
-            return None;
-        }
+    /// The entry, which leaves a gap.
+    fn take(&mut self) -> Option<Entry> {
         match std::mem::replace(self, Self::Gap(self.serial())) {
             Self::Taken(entry) => Some(entry),
             Self::Gap(_) => None,
@@ -95,7 +92,7 @@ impl Line {
         } else {
             self.places.iter().position(|place| place.serial() == serial)?
         };
-        let entry = self.places[index].take_if(|_| true)?;
+        let entry = self.places[index].take()?;
         self.gaps += 1;
         self.close_gaps();
         Some(entry)
@@ -110,16 +107,11 @@ impl Line {
         taken
     }
 
-    /// Takes every entry that `leaves` names.
-    pub(crate) fn take_all(&mut self, leaves: impl Fn(&Entry) -> bool) -> Vec<Entry> {
-        let places = self.places.iter_mut();
-        let taken: Vec<_> = places.filter_map(|place| place.take_if(&leaves)).collect();
-        self.gaps += taken.len();
-        self.close_gaps();
-        taken
-    }
-
     fn close_gaps(&mut self) {
+        while let Some(Place::Gap(_)) = self.places.front() {
+            self.places.pop_front();
+            self.gaps -= 1;
+        }
         if self.gaps == self.places.len() || (self.gaps > MOST_GAPS && self.gaps > self.places.len() / 2) {
             self.places.retain(|place| matches!(place, Place::Taken(_)));
             self.gaps = 0;
@@ -187,13 +179,14 @@ mod tests {
         let mut line = check(0..1000, (1..1000).filter(|serial| serial % 10 != 0));
         assert!(line.places.len() <= 2 * line.len() + MOST_GAPS, "{} places", line.places.len());
         assert_eq!(line.take_leading(|entry| entry.serial < 100).len(), 10);
-        assert_eq!(line.take_all(|entry| entry.serial % 100 == 0).len(), 9);
-        assert_eq!((line.len(), line.gaps <= line.places.len()), (81, true));
+        assert_eq!((line.len(), line.gaps <= line.places.len()), (90, true));
         let mut left = Vec::new();
         while let Some(entry) = line.pop() {
             left.push(entry.serial);
         }
-        assert_eq!(left, (100..1000).filter(|s| s % 10 == 0 && s % 100 != 0).collect::<Vec<_>>());
+        assert_eq!(left, (100..1000).step_by(10).collect::<Vec<_>>());
         assert_eq!((line.places.len(), line.gaps), (0, 0));
+        let line = check(0..100, 0..99);
+        assert_eq!(line.places.len(), 1, "nothing stays in front of the first");
     }
 }

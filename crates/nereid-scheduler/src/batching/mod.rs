@@ -7,6 +7,7 @@
 pub mod batcher;
 mod instance;
 mod lead;
+mod level;
 mod line;
 mod ordering;
 mod pace;

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use nereid_core::config::{DynamicBatching, QueuePolicy, TimeoutAction};
 use nereid_core::{Responder, Timestamp, ValidRequest};
 
-use super::line::Line;
+use super::level::Level;
 
 /// Levels that are kept although nothing waits in them.
 const FEW_LEVELS: usize = 64;
@@ -21,7 +21,7 @@ pub struct Entry {
     pub enqueued: Timestamp,
     /// Given when it is queued.
     pub(crate) serial: u64,
-    deadline: Option<Timestamp>,
+    pub(crate) deadline: Option<Timestamp>,
 }
 
 /// Names a request that was queued, also after it has left the queue.
@@ -65,39 +65,6 @@ struct Policies {
     default_level: u64,
     default: QueuePolicy,
     by_level: BTreeMap<u64, QueuePolicy>,
-}
-
-#[derive(Debug, Default)]
-struct Level {
-    waiting: Line,
-    /// Timed out under [`TimeoutAction::Delay`]; served after `waiting`.
-    delayed: Line,
-}
-
-impl Level {
-    fn len(&self) -> usize {
-        self.waiting.len() + self.delayed.len()
-    }
-
-    fn iter(&self) -> impl Iterator<Item = &Entry> {
-        self.waiting.iter().chain(self.delayed.iter())
-    }
-
-    fn pop(&mut self) -> Option<Entry> {
-        self.waiting.pop().or_else(|| self.delayed.pop())
-    }
-
-    /// Takes what has timed out at `now`. Only where clients choose time-outs can a later request time out
-    /// before an earlier one, so that all must be looked at.
-    fn take_expired(&mut self, now: Timestamp, mixed: bool) -> Vec<Entry> {
-        let is_expired = |entry: &Entry| entry.deadline.is_some_and(|deadline| now > deadline);
-        if mixed { self.waiting.take_all(is_expired) } else { self.waiting.take_leading(is_expired) }
-    }
-
-    fn earliest_deadline(&self, mixed: bool) -> Option<Timestamp> {
-        let looked_at = if mixed { self.waiting.len() } else { 1 };
-        self.waiting.iter().take(looked_at).filter_map(|entry| entry.deadline).min()
-    }
 }
 
 impl Queue {
@@ -175,14 +142,14 @@ impl Queue {
         entry.serial = self.next_serial;
         self.next_serial += 1;
         let ticket = Ticket { serial: entry.serial, level };
-        slot.waiting.push(entry);
+        slot.push(entry, policy.mixes_timeouts());
         Ok(ticket)
     }
 
     /// Takes one request out, wherever it stands; `None` if it has left already.
     pub fn remove(&mut self, ticket: Ticket) -> Option<Entry> {
         let level = self.levels.get_mut(&ticket.level)?;
-        let entry = level.waiting.remove(ticket.serial).or_else(|| level.delayed.remove(ticket.serial))?;
+        let entry = level.remove(ticket.serial)?;
         self.forget(std::slice::from_ref(&entry));
         Some(entry)
     }
@@ -195,20 +162,13 @@ impl Queue {
         }
         for (number, level) in &mut self.levels {
             let policy = self.policies.policy(*number);
-            for mut entry in level.take_expired(now, policy.allow_timeout_override) {
-                match policy.timeout_action {
-                    TimeoutAction::Reject => rejected.push(entry),
-                    TimeoutAction::Delay => {
-                        entry.deadline = None;
-                        level.delayed.push(entry);
-                    }
-                }
+            let expired = level.take_expired(now);
+            match policy.timeout_action {
+                TimeoutAction::Reject => rejected.extend(expired),
+                TimeoutAction::Delay => expired.into_iter().for_each(|entry| level.delay(entry)),
             }
         }
-        let earliest = |(number, level): (&u64, &Level)| {
-            level.earliest_deadline(self.policies.policy(*number).allow_timeout_override)
-        };
-        self.earliest_deadline = self.levels.iter().filter_map(earliest).min();
+        self.earliest_deadline = self.levels.values().filter_map(Level::earliest_deadline).min();
         self.forget(&rejected);
         rejected
     }
@@ -261,7 +221,10 @@ impl Policies {
 
 /// Reading of a policy for one request.
 trait Deadline {
+    /// When `entry` times out.
     fn deadline(&self, entry: &Entry) -> Option<Timestamp>;
+    /// Whether a later request may time out before an earlier one: where clients choose.
+    fn mixes_timeouts(&self) -> bool;
 }
 
 impl Deadline for QueuePolicy {
@@ -271,6 +234,10 @@ impl Deadline for QueuePolicy {
         let overrides = self.allow_timeout_override && asked != 0 && asked < self.default_timeout_us;
         let timeout_us = if overrides { asked } else { self.default_timeout_us };
         (timeout_us != 0).then(|| entry.enqueued.plus_us(timeout_us))
+    }
+
+    fn mixes_timeouts(&self) -> bool {
+        self.allow_timeout_override && self.default_timeout_us != 0
     }
 }
 

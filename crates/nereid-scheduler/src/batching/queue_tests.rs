@@ -175,6 +175,41 @@ fn a_shorter_timeout_of_a_later_request_passes_first() {
 }
 
 #[test]
+fn timeouts_that_clients_choose_pass_in_their_own_order() {
+    for action in [TimeoutAction::Reject, TimeoutAction::Delay] {
+        let policy = QueuePolicy { allow_timeout_override: true, ..policy(action, 1000) };
+        let mut queue = Queue::new(&DynamicBatching { default_queue_policy: policy, ..Default::default() });
+        // Of 0, 1, 2, … the later ones time out sooner; every third one leaves before.
+        let push = |queue: &mut Queue, n: u64| queue.push(entry(n as f32, 0, 1000 - n, at(0))).unwrap();
+        let tickets: Vec<_> = (0..300).map(|n| push(&mut queue, n)).collect();
+        for ticket in tickets.iter().step_by(3) {
+            assert!(queue.remove(*ticket).is_some());
+        }
+        assert_eq!(tags(&queue.take(2)), [1.0, 2.0]);
+        assert_eq!(queue.next_deadline(), Some(at(701)), "early, because 299 was the last to be there");
+        let rejected = queue.expire(at(702));
+        assert_eq!(queue.next_deadline(), Some(at(702)), "that of 298");
+        let rejected = [tags(&rejected), tags(&queue.expire(at(901)))].concat();
+        let expired: Vec<f32> = (100..300).filter(|n| n % 3 != 0).map(|n| n as f32).collect();
+        let others = (3..100).filter(|n| n % 3 != 0).map(|n| n as f32);
+        match action {
+            // 299 timed out first, the rest at once and in the order in which they came.
+            TimeoutAction::Reject => {
+                let mut expected = expired;
+                expected.rotate_right(1);
+                assert_eq!((rejected, tags(queue.iter())), (expected, others.collect()));
+            }
+            TimeoutAction::Delay => {
+                let mut delayed = expired;
+                delayed.rotate_right(1);
+                assert!(rejected.is_empty());
+                assert_eq!(tags(&queue.take(300)), others.chain(delayed).collect::<Vec<_>>());
+            }
+        }
+    }
+}
+
+#[test]
 fn a_ticket_takes_its_request_out_once_wherever_it_stands() {
     let config = DynamicBatching {
         priority_levels: 2,
