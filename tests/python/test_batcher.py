@@ -122,6 +122,41 @@ def test_requests_of_one_batch_that_want_different_outputs(tmp_path: pathlib.Pat
         assert executions(server, "add_sub") == {len(wanted): 1}
 
 
+RESHAPED = """
+backend: "onnxruntime"
+max_batch_size: 8
+input [
+  { name: "PLAIN" data_type: TYPE_INT32 dims: [ 1 ] reshape: { shape: [ ] } },
+  { name: "SQUARE" data_type: TYPE_FP32 dims: [ 2, -1, 3 ] reshape: { shape: [ -1, 6 ] } }
+]
+output [
+  { name: "SCALAR" data_type: TYPE_INT32 dims: [ 1 ] reshape: { shape: [ ] } },
+  { name: "LONG" data_type: TYPE_FP32 dims: [ 6, -1 ] reshape: { shape: [ -1, 6 ] } }
+]
+dynamic_batching { }
+"""
+
+
+def test_reshaped_requests_of_several_rows_share_a_batch(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each gets its own rows, in the shape that the config shows."""
+    rows = [1, 3, 2]
+    monkeypatch.setenv("TRITONSERVER_DELAY_SCHEDULER", str(len(rows)))
+    inputs = {"PLAIN": ("INT32", ["N"]), "SQUARE": ("FP32", ["N", "M", 6])}
+    outputs = {"SCALAR": ("PLAIN", "INT32", ["N"]), "LONG": ("SQUARE", "FP32", ["N", "M", 6])}
+    models.write(tmp_path / "repository", "m", models.passes(inputs, outputs), RESHAPED)
+    with serving(tmp_path / "repository", tmp_path / "log") as server, streaming(server) as requests:
+        given = [(np.arange(n, dtype=np.int32).reshape(n, 1) + 10 * n, np.arange(n * 24, dtype=np.float32).reshape(n, 2, 4, 3) + n) for n in rows]
+        for plain, square in given:
+            tensors = [grpcclient.InferInput("PLAIN", list(plain.shape), "INT32"), grpcclient.InferInput("SQUARE", list(square.shape), "FP32")]
+            for tensor, values in zip(tensors, (plain, square)):
+                tensor.set_data_from_numpy(values)
+            requests.send("m", tensors)
+        for (plain, square), result in zip(given, requests.results(len(rows)), strict=True):
+            np.testing.assert_array_equal(result.as_numpy("SCALAR"), plain)
+            np.testing.assert_array_equal(result.as_numpy("LONG"), square.reshape(len(plain), 6, 4))
+        assert executions(server, "m") == {6: 1}
+
+
 def test_answers_keep_their_order_over_several_instances(tmp_path: pathlib.Path) -> None:
     """test_multi_batch_preserve_ordering: what overtakes a slow request is answered after it."""
     config = models.SLOW_CONFIG.replace("count: 1", "count: 2") + "dynamic_batching { preserve_ordering: true }"

@@ -89,6 +89,10 @@ def test_a_batch_of_different_lengths(tmp_path: pathlib.Path, monkeypatch: pytes
             np.testing.assert_array_equal(result.as_numpy("SIZE_OUTPUT"), [sizes])
             np.testing.assert_array_equal(result.as_numpy("ABOUT_OUTPUT"), [about])
         assert executions(server, "seer") == {4: 1}
+        config = server.get("/v2/models/seer/config").json()
+        shown = [(b["kind"], b["target_name"], b["data_type"], b["source_input"]) for b in config["batch_input"]]
+        assert shown == [(kind, [name], "TYPE_FP32", ["RAGGED"]) for kind, name in zip(kinds, ("SIZE", "ABOUT"))]
+        assert [tensor["name"] for tensor in server.get("/v2/models/seer").json()["inputs"]] == ["RAGGED"]
 
 
 def test_shapes_in_one_dimension(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:

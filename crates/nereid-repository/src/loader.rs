@@ -52,7 +52,7 @@ impl Loader {
         table: Arc<Table>,
         reaper: Reaper,
     ) -> Self {
-        let delay = std::env::var(DELAY_VARIABLE).ok().and_then(|text| text.parse().ok());
+        let delay = std::env::var(DELAY_VARIABLE).ok().and_then(|text| text.trim().parse().ok());
         Self {
             backends,
             table,
