@@ -1,5 +1,6 @@
 """Instance groups with the real clients: kinds, counts and names, passive instances, CPUs by host policy, changes in place."""
 
+import json
 import pathlib
 import threading
 
@@ -183,3 +184,19 @@ def test_groups_and_version_policy_change_in_place(folder: pathlib.Path, tmp_pat
         load()
         wait_until(lambda: "dynamic_batching" in shown(), WAIT_S, "other changes load the model again")
         assert (loads(), statistics()["success"]["count"]) == (2, 0)
+
+
+@pytest.mark.parametrize("protocol", CLIENTS)
+def test_groups_given_with_a_load_request_change_in_place(folder: pathlib.Path, tmp_path: pathlib.Path, protocol: str) -> None:
+    """As in L0_model_update: the config as it is shown, with another count."""
+    models.write_identity(folder, "m", more=group("kind: KIND_CPU"))
+    with serving(folder, tmp_path / "log", "--model-control-mode=explicit", "--load-model=m") as server:
+        infer(server, protocol, "m")
+        config = server.get("/v2/models/m/config").json()
+        config["instance_group"][0]["count"] += 1
+        with CLIENTS[protocol].InferenceServerClient(getattr(server, protocol)) as client:
+            client.load_model("m", config=json.dumps(config))
+        infer(server, protocol, "m")
+        assert server.get("/v2/models/m/config").json() == config
+        (stats,) = server.get("/v2/models/m/stats").json()["model_stats"]
+        assert (stats["inference_stats"]["success"]["count"], server.log().count("loading: m:1")) == (2, 1)

@@ -195,11 +195,8 @@ fn an_op_library_that_is_not_there() {
 
 #[test]
 fn a_gpu_instance_without_a_gpu_provider() {
-    let gpu = InstanceSpec {
-        name: "m_0_0_gpu0".into(),
-        kind: InstanceKind::Gpu { device: 0 },
-        ..Default::default()
-    };
+    let gpu =
+        InstanceSpec { name: "m_0_0".into(), kind: InstanceKind::Gpu { device: 0 }, ..Default::default() };
     let mut config = unary_config(8, Fp32, &[2]);
     config.instances = vec![cpu(), gpu.clone()];
     let fixture = Fixture::new(config, &unary("Neg", Fp32, &[-1, 2]));

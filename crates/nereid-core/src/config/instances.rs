@@ -3,7 +3,7 @@
 /// One instance to create.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct InstanceSpec {
-    /// `<group>_<index>`, or with a device `<group>_<index>_gpu<device>`.
+    /// `<group>_<index>`; those of a group that differ in the device alone have the same.
     pub name: String,
     pub kind: InstanceKind,
     /// Loaded but never scheduled.

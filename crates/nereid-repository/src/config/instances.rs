@@ -77,9 +77,9 @@ pub(crate) fn specs(config: &ModelConfig) -> Vec<InstanceSpec> {
     let mut specs = Vec::new();
     for group in &config.instance_group {
         for index in 0..group.count {
-            let mut push = |kind, suffix: &str, policy: String| {
+            let mut push = |kind, policy: String| {
                 specs.push(InstanceSpec {
-                    name: format!("{}_{index}{suffix}", group.name),
+                    name: format!("{}_{index}", group.name),
                     kind,
                     passive: group.passive,
                     host_policy: if group.host_policy.is_empty() {
@@ -93,11 +93,11 @@ pub(crate) fn specs(config: &ModelConfig) -> Vec<InstanceSpec> {
             match group.kind() {
                 Kind::Gpu => {
                     for &device in &group.gpus {
-                        push(InstanceKind::Gpu { device }, &format!("_gpu{device}"), format!("gpu_{device}"));
+                        push(InstanceKind::Gpu { device }, format!("gpu_{device}"));
                     }
                 }
-                Kind::Model => push(InstanceKind::Model, "", "model".into()),
-                Kind::Cpu | Kind::Auto => push(InstanceKind::Cpu, "", "cpu".into()),
+                Kind::Model => push(InstanceKind::Model, "model".into()),
+                Kind::Cpu | Kind::Auto => push(InstanceKind::Cpu, "cpu".into()),
             }
         }
     }
@@ -197,14 +197,39 @@ mod tests {
     fn defaults_and_names() {
         let gpu = |name: &str, device: i32| format!("{name}:Gpu {{ device: {device} }}");
         assert_eq!(names(vec![], 0), ["m_0:Cpu", "m_1:Cpu"]);
-        assert_eq!(names(vec![], 2), [gpu("m_0_gpu0", 0), gpu("m_0_gpu1", 1)]);
+        assert_eq!(names(vec![], 2), [gpu("m_0", 0), gpu("m_0", 1)]);
         assert_eq!(names(vec![group(Kind::Cpu, 3, &[])], 1), ["m_0_0:Cpu", "m_0_1:Cpu", "m_0_2:Cpu"]);
         assert_eq!(names(vec![group(Kind::Auto, 0, &[])], 0), ["m_0_0:Cpu", "m_0_1:Cpu"]);
         assert_eq!(names(vec![group(Kind::Model, 0, &[])], 1), ["m_0_0:Model"]);
         assert_eq!(
             names(vec![group(Kind::Cpu, 1, &[]), group(Kind::Gpu, 2, &[1])], 2),
-            ["m_0_0:Cpu".to_owned(), gpu("m_1_0_gpu1", 1), gpu("m_1_1_gpu1", 1)]
+            ["m_0_0:Cpu".to_owned(), gpu("m_1_0", 1), gpu("m_1_1", 1)]
         );
+    }
+
+    #[test]
+    fn host_policies_and_rates() {
+        let mut config = config(vec![
+            group(Kind::Cpu, 1, &[]),
+            group(Kind::Gpu, 1, &[0, 1]),
+            group(Kind::Model, 1, &[]),
+            ModelInstanceGroup { host_policy: "mine".into(), passive: true, ..group(Kind::Gpu, 1, &[1]) },
+        ]);
+        let resource = Resource { name: "R".into(), global: true, count: 4 };
+        let limiter = ModelRateLimiter { resources: vec![resource], priority: 2 };
+        config.instance_group[1].rate_limiter = Some(limiter);
+        let specs = specs(&config);
+        let policies: Vec<_> = specs.iter().map(|spec| (&*spec.host_policy, spec.passive)).collect();
+        assert_eq!(
+            policies,
+            [("cpu", false), ("gpu_0", false), ("gpu_1", false), ("model", false), ("mine", true)]
+        );
+        let resources = vec![ResourceSpec { name: "R".into(), global: true, count: 4 }];
+        let limited = RateLimiterSpec { resources, priority: 2 };
+        let free = RateLimiterSpec::default();
+        let rates: Vec<_> = specs.iter().map(|spec| &spec.rate_limiter).collect();
+        assert_eq!(rates, [&free, &limited, &limited, &free, &free]);
+        assert_eq!(specs.iter().map(|spec| spec.kind.device()).collect::<Vec<_>>(), [0, 0, 1, 0, 1]);
     }
 
     #[test]
