@@ -81,20 +81,6 @@ def test_batcher(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, name: 
         assert executions(server, "m") == expected
 
 
-def test_ragged_requests_share_a_batch_that_fixed_ones_would_not(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """test_multi_batch_different_shape_allow_ragged, on Triton's identity backend as there."""
-    monkeypatch.setenv("TRITONSERVER_DELAY_SCHEDULER", "2")
-    batching = f"dynamic_batching {{ preferred_batch_size: [ 2, 6 ] max_queue_delay_microseconds: {HOUR} }}"
-    models.write_identity(tmp_path / "repository", "m", [("FP32", [-1])], max_batch_size=8, more=batching)
-    config = tmp_path / "repository" / "m" / "config.pbtxt"
-    config.write_text(config.read_text().replace('name: "INPUT0"', 'name: "INPUT0" allow_ragged_batch: true'))
-    with serving(tmp_path / "repository", tmp_path / "log") as server, streaming(server) as requests:
-        for width in (WIDE, NARROW):
-            requests.send("m", request(1, width))
-        assert [result.as_numpy("OUTPUT0").shape for result in requests.results(2)] == [(1, WIDE), (1, NARROW)]
-        assert executions(server, "m") == {2: 1}
-
-
 @pytest.mark.parametrize("module", [httpclient, grpcclient], ids=["http", "grpc"])
 def test_requests_of_one_batch_that_want_different_outputs(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, module) -> None:
     """test_multi_same_output0 and 1, test_multi_different_outputs, test_multi_different_output_order."""
@@ -127,11 +113,11 @@ backend: "onnxruntime"
 max_batch_size: 8
 input [
   { name: "PLAIN" data_type: TYPE_INT32 dims: [ 1 ] reshape: { shape: [ ] } },
-  { name: "SQUARE" data_type: TYPE_FP32 dims: [ 2, -1, 3 ] reshape: { shape: [ -1, 6 ] } }
+  { name: "SQUARE" data_type: TYPE_FP32 dims: [ 2, 2, -1, 3 ] reshape: { shape: [ 4, -1, 3 ] } }
 ]
 output [
   { name: "SCALAR" data_type: TYPE_INT32 dims: [ 1 ] reshape: { shape: [ ] } },
-  { name: "LONG" data_type: TYPE_FP32 dims: [ 6, -1 ] reshape: { shape: [ -1, 6 ] } }
+  { name: "LONG" data_type: TYPE_FP32 dims: [ 4, -1, 1, 3 ] reshape: { shape: [ 4, -1, 3 ] } }
 ]
 dynamic_batching { }
 """
@@ -141,11 +127,11 @@ def test_reshaped_requests_of_several_rows_share_a_batch(tmp_path: pathlib.Path,
     """Each gets its own rows, in the shape that the config shows."""
     rows = [1, 3, 2]
     monkeypatch.setenv("TRITONSERVER_DELAY_SCHEDULER", str(len(rows)))
-    inputs = {"PLAIN": ("INT32", ["N"]), "SQUARE": ("FP32", ["N", "M", 6])}
-    outputs = {"SCALAR": ("PLAIN", "INT32", ["N"]), "LONG": ("SQUARE", "FP32", ["N", "M", 6])}
+    inputs = {"PLAIN": ("INT32", ["N"]), "SQUARE": ("FP32", ["N", 4, "M", 3])}
+    outputs = {"SCALAR": ("PLAIN", "INT32", ["N"]), "LONG": ("SQUARE", "FP32", ["N", 4, "M", 3])}
     models.write(tmp_path / "repository", "m", models.passes(inputs, outputs), RESHAPED)
     with serving(tmp_path / "repository", tmp_path / "log") as server, streaming(server) as requests:
-        given = [(np.arange(n, dtype=np.int32).reshape(n, 1) + 10 * n, np.arange(n * 24, dtype=np.float32).reshape(n, 2, 4, 3) + n) for n in rows]
+        given = [(np.arange(n, dtype=np.int32).reshape(n, 1) + 10 * n, np.arange(n * 60, dtype=np.float32).reshape(n, 2, 2, 5, 3) + n) for n in rows]
         for plain, square in given:
             tensors = [grpcclient.InferInput("PLAIN", list(plain.shape), "INT32"), grpcclient.InferInput("SQUARE", list(square.shape), "FP32")]
             for tensor, values in zip(tensors, (plain, square)):
@@ -153,12 +139,13 @@ def test_reshaped_requests_of_several_rows_share_a_batch(tmp_path: pathlib.Path,
             requests.send("m", tensors)
         for (plain, square), result in zip(given, requests.results(len(rows)), strict=True):
             np.testing.assert_array_equal(result.as_numpy("SCALAR"), plain)
-            np.testing.assert_array_equal(result.as_numpy("LONG"), square.reshape(len(plain), 6, 4))
+            np.testing.assert_array_equal(result.as_numpy("LONG"), square.reshape(len(plain), 4, 5, 1, 3))
         assert executions(server, "m") == {6: 1}
 
 
-def test_answers_keep_their_order_over_several_instances(tmp_path: pathlib.Path) -> None:
+def test_answers_keep_their_order_over_several_instances(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """test_multi_batch_preserve_ordering: what overtakes a slow request is answered after it."""
+    monkeypatch.setenv("TRITONSERVER_DELAY_SCHEDULER", "2")
     config = models.SLOW_CONFIG.replace("count: 1", "count: 2") + "dynamic_batching { preserve_ordering: true }"
     models.write(tmp_path / "repository", "slow", models.slow(), config)
     with serving(tmp_path / "repository", tmp_path / "log") as server, grpcclient.InferenceServerClient(server.grpc) as client:
@@ -173,7 +160,7 @@ def test_answers_keep_their_order_over_several_instances(tmp_path: pathlib.Path)
 
         slow, fast = [], []
         running = infer(10_000_000, slow)
-        # Both instances are free at first; the second request is sure to be behind the first once it has run.
+        wait_pending(server, "slow", 1)  # hence the next one is behind it
         infer(2, fast)
         wait_until(lambda: done() == 1, 30, "the second request has run")
         infer(3, fast)

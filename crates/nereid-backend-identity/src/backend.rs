@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use nereid_core::backend::{AutoComplete, AutoCompleteRequest, Backend, Instance, LoadRequest, Model};
-use nereid_core::config::{BatchOutput, InstanceSpec};
+use nereid_core::config::InstanceSpec;
 use nereid_core::{ModelConfig, Result};
 
 use crate::instance::IdentityInstance;
@@ -35,15 +35,6 @@ impl Backend for Identity {
     /// Nothing: no model file says what the config leaves out, and Triton's backend does not complete either.
     fn auto_complete(&self, _: &AutoCompleteRequest<'_>) -> Result<AutoComplete> {
         Ok(AutoComplete::default())
-    }
-
-    /// Those of ragged inputs: whatever a batch gathers, each request gets its own back.
-    fn scatters(&self, config: &ModelConfig) -> Vec<BatchOutput> {
-        let pairs = pairs::of(config).unwrap_or_default(); // what is wrong with them, `load` tells
-        let ragged = |pair: &&Pair| config.inputs[pair.input].allow_ragged_batch;
-        let named = |pair: &&Pair| config.batch_output(pair.output).is_none();
-        let scattered = |pair: &Pair| BatchOutput { output: pair.output, source: pair.input };
-        pairs.iter().filter(ragged).filter(named).map(scattered).collect()
     }
 
     fn load(&self, request: &LoadRequest<'_>) -> Result<Box<dyn Model>> {

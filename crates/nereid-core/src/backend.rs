@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::batch::Batch;
-use crate::config::{BatchOutput, InstanceSpec, ModelConfig};
+use crate::config::{InstanceSpec, ModelConfig};
 use crate::{DataType, OutputTensor, Parameters, Result, Timestamp};
 
 /// A kind of model that Nereid can run, such as ONNX Runtime. One object per process.
@@ -19,13 +19,6 @@ pub trait Backend: Send + Sync + Debug {
     /// # Errors
     /// The model cannot be read, or contradicts what the config says.
     fn auto_complete(&self, request: &AutoCompleteRequest<'_>) -> Result<AutoComplete>;
-
-    /// Outputs that go back to their requests by the shape of an input, beside those of which `config` says so. None
-    /// for a backend that leaves this to the config.
-    fn scatters(&self, config: &ModelConfig) -> Vec<BatchOutput> {
-        let _ = config;
-        Vec::new()
-    }
 
     /// Loads one version.
     ///

@@ -110,7 +110,7 @@ impl Loader {
         }
         validate::validate(&wire_config)?;
         tensors::validate(&wire_config)?;
-        let config = self.trusted(&wire_config)?;
+        let config = Arc::new(convert::convert(&wire_config)?);
         let request =
             LoadRequest { config: &config, version, model_dir: &model.dir.path, model_file: &model_file };
         let loaded = self.load_cores(&config)?.run(|| backend.load(&request))?;
@@ -126,14 +126,6 @@ impl Loader {
         let id = model.id.clone();
         let description = Description { id, version, config, wire_config, labels, load_duration };
         Ok(Arc::new(ModelVersion::new(description, Arc::new(running), self.reaper.clone())))
-    }
-
-    /// The config that the program works with.
-    pub(crate) fn trusted(&self, wire_config: &inference::ModelConfig) -> Result<Arc<ModelConfig>> {
-        let mut config = convert::convert(wire_config)?;
-        let scatters = self.backend(wire_config)?.scatters(&config);
-        config.batch_outputs.extend(scatters);
-        Ok(Arc::new(config))
     }
 
     /// Where the model itself is loaded: what its instances share is where the first of them runs.

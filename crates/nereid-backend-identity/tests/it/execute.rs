@@ -1,10 +1,8 @@
 //! What goes in comes out: alone and in batches, of every type, empty, reshaped, left out.
 
 use bytes::Bytes;
-use nereid_backend_identity::Identity;
 use nereid_core::backend::{AutoComplete, AutoCompleteRequest, Backend};
 use nereid_core::batch::Batch;
-use nereid_core::config::BatchOutput;
 use nereid_core::{DataType, Parameter};
 
 use crate::fixture::{config, instance, parts, request, run};
@@ -164,39 +162,4 @@ fn configs_are_not_completed() {
         on_gpu: false,
     };
     assert_eq!(nereid_backend_identity::Identity.auto_complete(&request), Ok(AutoComplete::default()));
-}
-
-#[test]
-fn ragged_inputs_come_back_as_they_were() {
-    let mut config = config(8, &[(DataType::Fp32, &[-1]), (DataType::Bytes, &[-1]), (DataType::Int32, &[2])]);
-    config.inputs[0].allow_ragged_batch = true;
-    config.inputs[1].allow_ragged_batch = true;
-    config.inputs[1].optional = true;
-    config.batch_outputs = Identity.scatters(&config);
-    assert_eq!(config.batch_outputs, [0, 1].map(|place| BatchOutput { output: place, source: place }));
-    let plain = |rows: usize| ("INPUT2", data(DataType::Int32, 2 * rows));
-    let mut instance = instance(&config);
-    for strings in [true, false] {
-        let requests = [(1, 3), (2, 2), (1, 0)].map(|(rows, columns)| {
-            let shape = &[rows as i64, columns as i64];
-            let (name, integers) = plain(rows);
-            let pairs = [rows as i64, 2];
-            let mut inputs = vec![
-                ("INPUT0", &shape[..], data(DataType::Fp32, rows * columns)),
-                ("INPUT1", &shape[..], data(DataType::Bytes, rows * columns)),
-                (name, &pairs[..], integers),
-            ];
-            if !strings {
-                inputs.remove(1);
-            }
-            request(&config, &inputs.iter().map(|(n, s, d)| (*n, *s, d.clone())).collect::<Vec<_>>(), &[])
-        });
-        let responses = run(&mut *instance, &config, &requests).unwrap();
-        for (response, request) in responses.iter().zip(&requests) {
-            for input in request.inputs() {
-                let output = &response.outputs[input.index];
-                assert_eq!((&output.shape, &output.data), (&input.shape, &input.data), "{}", output.name);
-            }
-        }
-    }
 }
