@@ -9,7 +9,11 @@ use crate::cli::CacheSettings;
 
 type Constructor = fn(&BTreeMap<String, String>) -> Result<ResponseCache>;
 
-const CONSTRUCTORS: &[(&str, Constructor)] = &[("local", local)];
+const CONSTRUCTORS: &[(&str, Constructor)] = &[
+    ("local", local),
+    #[cfg(feature = "redis")]
+    ("redis", redis),
+];
 
 /// Where Triton looks for caches, for its words.
 const DIRECTORY: &str = "/opt/tritonserver/caches";
@@ -49,6 +53,16 @@ fn local(settings: &BTreeMap<String, String>) -> Result<ResponseCache> {
             Ok(ResponseCache::local(bytes))
         }
     }
+}
+
+#[cfg(feature = "redis")]
+fn redis(settings: &BTreeMap<String, String>) -> Result<ResponseCache> {
+    use nereid_cache_redis::{RedisCache, Settings};
+    let read = Settings::new(settings, |name| std::env::var(name).ok())?;
+    warn_of_others("redis", settings, &Settings::KNOWN);
+    let cache = RedisCache::connect(read)?;
+    tracing::info!("Response Cache is in Redis");
+    Ok(ResponseCache::shared(std::sync::Arc::new(cache)))
 }
 
 /// Names the settings that no cache reads.
@@ -92,6 +106,15 @@ mod tests {
         let multiple = "Invalid argument: found multiple cache configurations, but only a single cache is currently \
                         supported";
         refused(&["--cache-config=local,size=1", "--cache-config=redis,key=value"], multiple);
+        #[cfg(feature = "redis")]
+        refused(
+            &[
+                "--cache-config=redis,host=h",
+                "--cache-config=redis,port=1",
+                "--cache-config=redis,tls_enabled=true",
+            ],
+            "Unsupported: Failed to initialize RedisCache: TLS ('tls_enabled') is not supported yet",
+        );
         refused(
             &["--cache-config=mine,a=b"],
             "Invalid argument: unable to find 'libtritoncache_mine.so' for cache. Searched: /opt/tritonserver/caches",
