@@ -92,6 +92,9 @@ def test_requests_that_run_together(server: Nereid) -> None:
             same(request.get_result().as_numpy("OUTPUT0"), value)
         (stats,) = client.get_inference_statistics("together")["model_stats"]
     assert (stats["inference_count"], stats["execution_count"]) == (8, 1)
+    page = server.metrics()
+    assert "# TYPE input_byte_size_counter counter\n" in page
+    assert 'input_byte_size_counter{model="together",version="1"} 64\n' in page
 
 
 @pytest.fixture

@@ -8,11 +8,13 @@ use bytes::Bytes;
 use nereid_core::backend::{Execution, Instance, Outputs, Terminate};
 use nereid_core::batch::Batch;
 use nereid_core::config::OutputConfig;
+use nereid_core::shape::{self, Dims};
 use nereid_core::{
     Error, ErrorCode, ModelConfig, OutputTensor, Parameter, Parameters, Result, Shape, Timestamp,
-    ValidRequest, shape,
+    ValidRequest,
 };
 
+use crate::counters::InputBytes;
 use crate::delay::Delay;
 use crate::pairs::{Absent, Pair};
 
@@ -22,28 +24,45 @@ pub(crate) struct IdentityInstance {
     pairs: Arc<[Pair]>,
     /// `None` where there is nothing to wait for.
     delay: Option<Arc<Delay>>,
+    input_bytes: Arc<InputBytes>,
     parameters: Parameters,
     batches: bool,
 }
 
 impl IdentityInstance {
     /// An instance for the model of `config`, each execution of which takes `delay`.
-    pub(crate) fn new(config: &ModelConfig, pairs: Arc<[Pair]>, delay: Duration) -> Self {
+    pub(crate) fn new(
+        config: &ModelConfig,
+        pairs: Arc<[Pair]>,
+        input_bytes: Arc<InputBytes>,
+        delay: Duration,
+    ) -> Self {
         let delay = (!delay.is_zero()).then(|| Arc::new(Delay::new(delay)));
-        Self { pairs, delay, parameters: parameters(), batches: config.batches() }
+        Self { pairs, delay, input_bytes, parameters: parameters(), batches: config.batches() }
     }
 
     /// The output of one request; `None` if it lacks an input that is required, and such ones are not let in.
-    fn output(&self, pair: &Pair, request: &ValidRequest, config: &OutputConfig) -> Option<OutputTensor> {
+    fn output(&self, pair: &Pair, request: &ValidRequest, config: &ModelConfig) -> Option<OutputTensor> {
         let (shape, data) = match (request.input(pair.input), &pair.absent) {
-            (Some(input), _) => (input.shape.clone(), input.data.clone()),
+            (Some(input), _) => {
+                self.input_bytes.add(input.data.len());
+                tracing::debug!(
+                    "\tinput {}: datatype = {}, shape = {}, byte_size = {}, buffer_count = 1",
+                    config.inputs[pair.input].name,
+                    config.inputs[pair.input].datatype,
+                    Dims(&input.shape),
+                    input.data.len()
+                );
+                (input.shape.clone(), input.data.clone())
+            }
             (None, absent) => self.zeros(absent.as_ref()?, request.inference_count())?,
         };
-        let shape = match &config.reshape {
+        let OutputConfig { name, datatype, dims, reshape } = &config.outputs[pair.output];
+        let shape = match reshape {
             None => shape,
-            Some(from) => shape::reshape(&shape, usize::from(self.batches), from, &config.dims),
+            Some(from) => shape::reshape(&shape, usize::from(self.batches), from, dims),
         };
-        Some(OutputTensor { name: config.name.clone(), datatype: config.datatype, shape, data })
+        Some(OutputTensor { name: name.clone(), datatype: *datatype, shape, data })
     }
 
     fn zeros(&self, absent: &Absent, rows: usize) -> Option<(Shape, Bytes)> {
@@ -62,10 +81,9 @@ impl Instance for IdentityInstance {
         if self.delay.as_ref().is_some_and(|delay| !delay.wait()) {
             return Err(Error::new(ErrorCode::Cancelled, "execution was stopped"));
         }
-        let configs = &batch.config().outputs;
         let of_request = |request: &&ValidRequest| {
             let wanted = self.pairs.iter().filter(|pair| request.wants(pair.output));
-            wanted.filter_map(|pair| self.output(pair, request, &configs[pair.output])).collect()
+            wanted.filter_map(|pair| self.output(pair, request, batch.config())).collect()
         };
         let outputs = Outputs::Each(batch.requests().iter().map(of_request).collect());
         let parameters = self.parameters.clone();

@@ -2,9 +2,10 @@
 //! see how their requests travel, and tests use it because it needs no model file and can be told how long it takes.
 //!
 //! Follows Triton's identity backend (<https://github.com/triton-inference-server/identity_backend>) but for its custom
-//! metric and its custom trace activities.
+//! trace activities.
 
 mod backend;
+mod counters;
 mod delay;
 mod instance;
 mod pairs;

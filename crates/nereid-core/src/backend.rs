@@ -25,6 +25,20 @@ pub trait Backend: Send + Sync + Debug {
     /// # Errors
     /// The file is missing or broken, or does not fit the config; the message is what clients see.
     fn load(&self, request: &LoadRequest<'_>) -> Result<Box<dyn Model>>;
+
+    /// Counters of its own as they are now, for the metrics page; those of one name stand together.
+    fn counters(&self) -> Vec<Counter> {
+        Vec::new()
+    }
+}
+
+/// A counter of a backend's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Counter {
+    pub name: &'static str,
+    pub help: &'static str,
+    pub labels: Vec<(&'static str, String)>,
+    pub value: u64,
 }
 
 /// One loaded version of a model.

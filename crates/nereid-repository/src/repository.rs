@@ -79,6 +79,11 @@ impl Repository {
         &self.startup_failures
     }
 
+    /// What runs the models.
+    pub fn backends(&self) -> &[Arc<dyn Backend>] {
+        &self.loader.backends
+    }
+
     /// The metrics of every model that was ever loaded.
     pub fn reporters(&self) -> &Reporters {
         &self.options.reporters

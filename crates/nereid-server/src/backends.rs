@@ -26,7 +26,7 @@ pub(crate) fn all(options: &Options) -> Result<Vec<Arc<dyn Backend>>> {
 
 #[cfg(feature = "identity")]
 fn identity(_: &Options) -> Result<Arc<dyn Backend>> {
-    Ok(Arc::new(nereid_backend_identity::Identity))
+    Ok(Arc::new(nereid_backend_identity::Identity::default()))
 }
 
 #[cfg(feature = "onnxruntime")]

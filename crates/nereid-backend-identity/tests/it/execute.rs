@@ -161,5 +161,8 @@ fn configs_are_not_completed() {
         has_scheduler: false,
         on_gpu: false,
     };
-    assert_eq!(nereid_backend_identity::Identity.auto_complete(&request), Ok(AutoComplete::default()));
+    assert_eq!(
+        nereid_backend_identity::Identity::default().auto_complete(&request),
+        Ok(AutoComplete::default())
+    );
 }

@@ -1,9 +1,10 @@
 //! The metrics page: what the schedulers' statistics say, as Prometheus text.
 //!
 //! Names, types, labels and help texts of the `nv_*` families are Triton's (`metrics.cc`,
-//! `metric_model_reporter.cc`); `nereid_*` families are our own. Nothing is counted here: every page is a
+//! `metric_model_reporter.cc`); `nereid_*` families are our own; backends may have some, too. Nothing is counted here: every page is a
 //! snapshot of the counters that the v2 statistics show too. No endpoint and no HTTP lives here.
 
+mod custom;
 mod families;
 mod host;
 mod options;

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use nereid_scheduler::ResponseCache;
 
-use super::MetricsOptions;
 use super::families::{self, ServerValues};
 use super::host::Host;
 use super::sample::{Sample, Serving};
+use super::{MetricsOptions, custom};
 use crate::service::Service;
 
 /// Everything that the page is made of.
@@ -46,6 +46,7 @@ impl Page {
         let host = self.host.as_mut().map(Host::values);
         let cache = repository.cache().and_then(ResponseCache::values);
         let server = ServerValues { host, cache };
-        families::render(&samples, &server, &self.options)
+        let custom: Vec<_> = repository.backends().iter().flat_map(|backend| backend.counters()).collect();
+        families::render(&samples, &server, &self.options) + &custom::render(&custom)
     }
 }
