@@ -7,7 +7,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use nereid_core::backend::{Backend, Instance, LoadRequest, Model};
-use nereid_core::config::InstanceSpec;
+use nereid_core::config::{InstanceKind, InstanceSpec};
 use nereid_core::{Error, ModelConfig, Result, Timestamp};
 use nereid_protocol::inference;
 use nereid_scheduler::{RateLimiter, Reporters, ResponseCache, Scheduler, SchedulerOptions, Statistics};
@@ -128,9 +128,12 @@ impl Loader {
         Ok(Arc::new(ModelVersion::new(description, Arc::new(running), self.reaper.clone())))
     }
 
-    /// Where the model itself is loaded: what its instances share is where the first of them runs.
+    /// Where the model itself is loaded: what its instances share, such as a pool of threads, is where the first of
+    /// them runs that is not on a GPU.
     fn load_cores(&self, config: &ModelConfig) -> Result<Cores> {
-        config.instances.first().map_or(Ok(Cores::All), |spec| self.host_policies.cores(&spec.host_policy))
+        let on_host = |spec: &&InstanceSpec| !matches!(spec.kind, InstanceKind::Gpu { .. });
+        let first = config.instances.iter().find(on_host).or(config.instances.first());
+        first.map_or(Ok(Cores::All), |spec| self.host_policies.cores(&spec.host_policy))
     }
 
     fn backend(&self, config: &inference::ModelConfig) -> Result<&Arc<dyn Backend>> {

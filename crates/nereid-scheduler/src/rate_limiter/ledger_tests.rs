@@ -177,3 +177,63 @@ fn asking_again_before_the_word_has_come_is_not_lost() {
     ledger.withdraw(b, second);
     assert!(ledger.ends(b).is_empty());
 }
+
+/// The same numbers every time.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as usize % bound
+    }
+}
+
+/// What must hold whenever everyone who may run was let in.
+fn check(ledger: &Ledger) {
+    let granted = || ledger.slots.values().filter(|slot| matches!(slot.state, State::Granted { .. }));
+    for key in ledger.slots.values().flat_map(|slot| slot.needs.keys()) {
+        let held: u64 = granted().filter_map(|slot| slot.needs.get(key)).sum();
+        let (_, in_use) = ledger.resources.count(key);
+        assert_eq!(held, in_use, "{key:?} of {ledger:#?}");
+    }
+    let waiting: Vec<_> = ledger.slots.iter().filter(|(_, slot)| slot.state == State::Waiting).collect();
+    assert_eq!(waiting.len(), ledger.waiting.len());
+    if let Some((id, first)) = waiting.iter().min_by_key(|(_, slot)| (slot.rank(), slot.ask)) {
+        assert!(!ledger.resources.are_free(&first.needs), "{id} may run in {ledger:#?}");
+    }
+}
+
+#[test]
+fn whatever_happens_resources_add_up_and_the_first_in_line_runs_when_it_can() {
+    const NAMES: [&str; 3] = ["R", "S", "T"];
+    for seed in 0..50 {
+        let mut numbers = Numbers(seed);
+        let mut ledger = Ledger::default();
+        let mut asks: BTreeMap<SlotId, Ask> = BTreeMap::new();
+        for _ in 0..400 {
+            let known: Vec<SlotId> = ledger.slots.keys().copied().collect();
+            let any = known.get(numbers.below(known.len().max(1))).copied();
+            match (numbers.below(8), any) {
+                (0, _) if known.len() < 12 => {
+                    let resources: Vec<_> = NAMES
+                        .iter()
+                        .map(|name| (*name, numbers.below(4) as u32))
+                        .filter(|(_, n)| *n > 0)
+                        .collect();
+                    ledger.add(&spec(numbers.below(4) as u32, &resources)).unwrap();
+                }
+                (1, Some(id)) if numbers.below(4) == 0 => ledger.remove(&[id]),
+                (2, Some(id)) => ledger.withdraw(id, asks.get(&id).copied().unwrap_or_default()),
+                (3..=4, Some(id)) => ledger.finish(id, numbers.below(3) > 0),
+                (_, Some(_)) => {
+                    let idle: Vec<_> = known.into_iter().filter(|_| numbers.below(3) == 0).collect();
+                    asks.extend(ledger.ask(idle));
+                }
+                (_, None) => {}
+            }
+            ledger.advance();
+            check(&ledger);
+        }
+        assert!(ledger.slots.values().any(|slot| slot.executions > 0));
+    }
+}
