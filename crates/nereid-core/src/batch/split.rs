@@ -38,8 +38,10 @@ fn by_rows(batch: &Batch<'_>, outputs: Vec<OutputTensor>) -> Result<Vec<InferRes
             scatter(batch, scattered, &output, &mut responses)?;
             continue;
         }
-        check_rows(batch, &output)?;
-        if let [response] = &mut responses[..] {
+        let exact = check_rows(batch, &output)?;
+        if let [response] = &mut responses[..]
+            && exact
+        {
             if batch.wants(index) {
                 response.outputs.push(output);
             }
@@ -122,17 +124,20 @@ fn shown_shape(config: &ModelConfig, output: usize, shape: Shape) -> Shape {
     shape::reshape(&shape, usize::from(config.batches()), reshape, &output.dims)
 }
 
-fn check_rows(batch: &Batch<'_>, output: &OutputTensor) -> Result<()> {
-    let expected = batch.size() as i64;
-    if batch.config().batches() && output.shape.first() != Some(&expected) {
-        return Err(Error::internal(format!(
-            "output '{}' of model '{}' has shape {}, expected a batch dimension of {expected}",
+/// Whether `output` has the rows of the batch and no more. What there is more belongs to nobody, as in Triton.
+fn check_rows(batch: &Batch<'_>, output: &OutputTensor) -> Result<bool> {
+    if !batch.config().batches() {
+        return Ok(true);
+    }
+    let (expected, rows) = (batch.size() as i64, output.shape.first().copied().unwrap_or(0));
+    if rows < expected {
+        return Err(Error::unsupported(format!(
+            "failed to split the output tensor '{}' in responses: expected batch size of at least {expected} in model \
+             output, got {rows}",
             output.name,
-            batch.config().name,
-            Dims(&output.shape),
         )));
     }
-    Ok(())
+    Ok(rows == expected)
 }
 
 /// Hands out consecutive parts of one output.

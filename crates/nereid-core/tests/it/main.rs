@@ -31,8 +31,20 @@ fn gathers_and_splits_rows_of_each_request() {
     }
     let short = OutputTensor { data: output.data.slice(4..), ..output.clone() };
     assert!(split(&batch, vec![short]).unwrap_err().message().contains("less data than its shape [6,1]"));
-    let wrong = OutputTensor { shape: Shape::from_slice(&[5, 1]), ..output };
-    assert!(split(&batch, vec![wrong]).unwrap_err().message().contains("expected a batch dimension of 6"));
+    let few = OutputTensor { shape: Shape::from_slice(&[5, 1]), ..output.clone() };
+    assert_eq!(
+        split(&batch, vec![few]).unwrap_err().with_code(),
+        "Unsupported: failed to split the output tensor 'OUTPUT0' in responses: expected batch size of at least 6 in \
+         model output, got 5"
+    );
+    // What a model gives beyond the batch is nobody's.
+    for requests in [&requests[..], &requests[..1], &requests[1..2]] {
+        let responses = split(&Batch::new(&config, requests), vec![output.clone()]).unwrap();
+        let rows: Vec<_> = responses.iter().map(|response| response.outputs[0].shape[0]).collect();
+        assert_eq!(rows, requests.iter().map(|request| i64::from(request.batch_size())).collect::<Vec<_>>());
+        let bytes = responses.iter().map(|response| response.outputs[0].data.len() as i64);
+        assert_eq!(bytes.sum::<i64>(), 4 * rows.iter().sum::<i64>());
+    }
 }
 
 #[test]
