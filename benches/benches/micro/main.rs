@@ -1,6 +1,7 @@
 //! Micro-benchmarks of the pieces of a request's way that need neither socket nor model.
 
 mod batcher;
+mod cache;
 mod decode;
 mod encode;
 mod gather;
@@ -11,5 +12,5 @@ use criterion::{criterion_group, criterion_main};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-criterion_group!(micro, decode::all, batcher::all, gather::all, encode::all);
+criterion_group!(micro, decode::all, batcher::all, cache::all, gather::all, encode::all);
 criterion_main!(micro);
