@@ -5,16 +5,19 @@ use nereid_core::config::{BatchInput, InputConfig};
 use nereid_core::shape::Dims;
 use nereid_core::{DataType, Error, ModelConfig, Result};
 
+use crate::datatype::onnx_name;
 use crate::graph::{Graph, TensorInfo};
 
-/// Checks inputs, then outputs, each in the order of the config.
+/// Checks the controls of sequences, then inputs, then outputs, then states, each in the order of the config.
 ///
 /// # Errors
 /// `InvalidArg` for the first thing that does not fit.
 pub(crate) fn fits(config: &ModelConfig, graph: &Graph) -> Result<()> {
     let check = Check { config, model: &config.name };
+    check.controls(graph)?;
     check.inputs(graph)?;
-    check.outputs(graph)
+    check.outputs(graph)?;
+    check.states(graph)
 }
 
 struct Check<'a> {
@@ -36,7 +39,7 @@ impl Check<'_> {
     }
 
     fn inputs(&self, graph: &Graph) -> Result<()> {
-        let required = self.config.inputs.iter().filter(|input| !input.optional).count();
+        let required = self.config.all_inputs().filter(|input| !input.optional).count();
         // Triton counts a batch input once, however many targets it has, and so refuses more than one.
         let made: usize = self.config.batch_inputs.iter().map(|input| input.targets.len()).sum();
         let expected = required + made;
@@ -48,6 +51,55 @@ impl Check<'_> {
         }
         self.config.inputs.iter().try_for_each(|input| self.input(input, graph))?;
         self.config.batch_inputs.iter().try_for_each(|input| self.batch_input(input, graph))
+    }
+
+    /// The inputs that tell the model where a sequence stands (`ValidateBooleanSequenceControl` and
+    /// `ValidateTypedSequenceControl`).
+    fn controls(&self, graph: &Graph) -> Result<()> {
+        let count = self.config.sequence().map_or(0, |batching| batching.controls.len());
+        for control in self.config.injected_inputs.iter().take(count) {
+            let name = &*control.name;
+            let tensor = graph.inputs.iter().find(|tensor| tensor.name() == name).ok_or_else(|| {
+                Error::internal(format!(
+                    "configuration specified sequence control '{name}', but model does not provide that input"
+                ))
+            })?;
+            let dims = tensor.dims().get(usize::from(self.config.batches())..).unwrap_or(&[]);
+            if dims != [1] {
+                return Err(self.unable(format_args!(
+                    "sequence control '{name}' in model has dims {} but dims [1] is expected",
+                    Dims(dims)
+                )));
+            }
+            if tensor.datatype != Some(control.datatype) {
+                return Err(self.unable(format_args!(
+                    "sequence control '{name}', the model expects data-type {} but the model configuration specifies \
+                     data-type {}",
+                    tensor.datatype.map_or("UNDEFINED", onnx_name),
+                    control.datatype.config_name()
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// What is carried from one request of a sequence to the next. Triton finds out when the model runs; of the dims,
+    /// so does this, because a state may have other ones than its first value.
+    fn states(&self, graph: &Graph) -> Result<()> {
+        let controls = self.config.sequence().map_or(0, |batching| batching.controls.len());
+        for input in self.config.injected_inputs.iter().skip(controls) {
+            let allowed = || graph.inputs.iter().chain(&graph.initializers);
+            let tensor =
+                graph.input(&input.name).ok_or_else(|| unexpected("input", &input.name, allowed()))?;
+            self.datatype("input state", &input.name, input.datatype, tensor)?;
+        }
+        for output in &self.config.hidden_outputs {
+            let allowed = graph.outputs.iter();
+            let tensor =
+                graph.output(&output.name).ok_or_else(|| unexpected("output", &output.name, allowed))?;
+            self.datatype("output state", &output.name, output.datatype, tensor)?;
+        }
+        Ok(())
     }
 
     fn input(&self, input: &InputConfig, graph: &Graph) -> Result<()> {

@@ -1,7 +1,10 @@
 //! Every text of the check, against graphs made by hand.
 
+use bytes::Bytes;
+use nereid_core::Shape;
 use nereid_core::config::{
-    BatchInput, BatchInputElement, BatchInputKind, BatchOutput, InputConfig, OutputConfig,
+    BatchInput, BatchInputElement, BatchInputKind, BatchOutput, Control, Direct, Flag, InputConfig,
+    OutputConfig, Scheduling, SequenceBatching, State, StateTensor, Strategy,
 };
 
 use super::*;
@@ -261,4 +264,73 @@ fn outputs() {
         "Invalid argument: unable to load model 'm', configuration expects datatype TYPE_STRING for output 'y', model \
          provides TYPE_FP32",
     );
+}
+
+/// A model with a START control of INT32 and a state of two numbers.
+fn sequences(config: &mut ModelConfig, graph: &mut Graph) {
+    let batching = SequenceBatching {
+        strategy: Strategy::Direct(Direct::default()),
+        max_idle_us: 1,
+        controls: vec![Control::Start(Flag { no: Bytes::new(), yes: Bytes::new() })],
+        states: vec![State {
+            output: 1,
+            initial: StateTensor { shape: Shape::from_slice(&[1, 2]), data: Bytes::new() },
+        }],
+        iterative: false,
+    };
+    config.scheduling = Scheduling::Sequence(batching);
+    config.injected_inputs =
+        vec![input("START", DataType::Int32, &[1]), input("state_in", DataType::Fp32, &[2])];
+    let (dims, reshape) = (vec![2], None);
+    config.hidden_outputs =
+        vec![OutputConfig { name: "state_out".into(), datatype: DataType::Fp32, dims, reshape }];
+    graph.inputs.push(tensor("START", DataType::Int32, &[-1, 1]));
+    graph.inputs.push(tensor("state_in", DataType::Fp32, &[-1, -1]));
+    graph.outputs.push(tensor("state_out", DataType::Fp32, &[-1, -1]));
+}
+
+#[test]
+fn controls_and_states() {
+    let with = |change: fn(&mut ModelConfig, &mut Graph)| {
+        move |c: &mut ModelConfig, g: &mut Graph| {
+            sequences(c, g);
+            change(c, g);
+        }
+    };
+    accepted(sequences);
+    for (change, expected) in [
+        (
+            with(|_, g| drop(g.inputs.remove(2))),
+            "Internal: configuration specified sequence control 'START', but model does not provide that input",
+        ),
+        (
+            with(|_, g| g.inputs[2].shape = Some(vec![-1, 2])),
+            "Invalid argument: unable to load model 'm', sequence control 'START' in model has dims [2] but dims [1] is \
+             expected",
+        ),
+        (
+            with(|_, g| g.inputs[2].datatype = Some(DataType::Fp32)),
+            "Invalid argument: unable to load model 'm', sequence control 'START', the model expects data-type FLOAT but \
+             the model configuration specifies data-type TYPE_INT32",
+        ),
+        (
+            with(|c, _| drop(c.injected_inputs.pop())),
+            "Invalid argument: unable to load model 'm', configuration expects 3 inputs, model provides 4",
+        ),
+        (
+            with(|c, _| c.injected_inputs[1].name = "state".into()),
+            "Invalid argument: unexpected inference input 'state', allowed inputs are: START, s, state_in, w, x",
+        ),
+        (
+            with(|c, _| c.hidden_outputs[0].name = "state".into()),
+            "Invalid argument: unexpected inference output 'state', allowed outputs are: state_out, y",
+        ),
+        (
+            with(|c, _| c.hidden_outputs[0].datatype = DataType::Int32),
+            "Invalid argument: unable to load model 'm', configuration expects datatype TYPE_INT32 for output state \
+             'state_out', model provides TYPE_FP32",
+        ),
+    ] {
+        check(change, expected);
+    }
 }

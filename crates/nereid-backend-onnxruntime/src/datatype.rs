@@ -28,3 +28,15 @@ pub(crate) fn element_type(datatype: DataType) -> Element {
 pub(crate) fn from_number(number: i32) -> Option<DataType> {
     DataType::ALL.into_iter().find(|datatype| element_type(*datatype) as i32 == number)
 }
+
+/// ONNX Runtime's word for `datatype`, as Triton's backend prints it.
+pub(crate) fn onnx_name(datatype: DataType) -> &'static str {
+    match datatype {
+        DataType::Fp16 => "FLOAT16",
+        DataType::Fp32 => "FLOAT",
+        DataType::Fp64 => "DOUBLE",
+        DataType::Bf16 => "BFLOAT16",
+        DataType::Bytes => "STRING",
+        other => other.protocol_name(),
+    }
+}

@@ -11,7 +11,7 @@ use ort::sys::ONNXTensorElementDataType;
 
 use crate::check;
 use crate::datatype::element_type;
-use crate::graph::Graph;
+use crate::graph::{Graph, TensorInfo};
 
 /// Inputs in the order of the config, outputs in the order of their names: that is how Triton's backend
 /// walks them, and so how responses list them.
@@ -27,7 +27,7 @@ pub(crate) struct Plan {
 
 #[derive(Debug)]
 pub(crate) struct InputPlan {
-    /// Position in the config's inputs.
+    /// Position in the config's inputs, then in those that the scheduler adds.
     pub(crate) index: usize,
     pub(crate) name: CString,
     pub(crate) datatype: DataType,
@@ -47,7 +47,7 @@ pub(crate) struct BatchInputPlan {
 
 #[derive(Debug)]
 pub(crate) struct OutputPlan {
-    /// Position in the config's outputs.
+    /// Position in the config's outputs, then in those that the scheduler takes.
     pub(crate) index: usize,
     pub(crate) name: CString,
     pub(crate) shown_name: Arc<str>,
@@ -85,8 +85,8 @@ impl Plan {
     pub(crate) fn new(config: &ModelConfig, graph: &Graph) -> Result<Self> {
         check::fits(config, graph)?;
         let missing = || Error::internal("a tensor vanished between check and plan");
-        let mut inputs = Vec::with_capacity(config.inputs.len());
-        for (index, input) in config.inputs.iter().enumerate() {
+        let mut inputs = Vec::with_capacity(config.all_inputs().count());
+        for (index, input) in config.all_inputs().enumerate() {
             let tensor = graph.input(&input.name).ok_or_else(missing)?;
             inputs.push(InputPlan {
                 index,
@@ -97,8 +97,8 @@ impl Plan {
             });
         }
         let batch_inputs = batch_inputs(config, graph).ok_or_else(missing)?;
-        let mut outputs = Vec::with_capacity(config.outputs.len());
-        for (index, output) in config.outputs.iter().enumerate() {
+        let mut outputs = Vec::with_capacity(config.all_outputs().count());
+        for (index, output) in config.all_outputs().enumerate() {
             let tensor = graph.output(&output.name).ok_or_else(missing)?;
             let scalar = tensor.is_scalar();
             // An output that is an input at the same time is not written by the run but passed on.
@@ -106,6 +106,9 @@ impl Plan {
             // What is scattered has the model's own shape until it is split.
             let scattered = config.batch_output(index).is_some();
             let promised = tensor.shape.is_some() && !passed_on && !scattered;
+            // The dims of a state are those of its first value, not a promise.
+            let hidden = index >= config.outputs.len();
+            let promised = promised && (!hidden || is_exactly(tensor, &output.dims, config.batches()));
             outputs.push(OutputPlan {
                 index,
                 name: tensor.name.clone(),
@@ -159,6 +162,11 @@ fn batch_inputs(config: &ModelConfig, graph: &Graph) -> Option<Vec<BatchInputPla
     config.batch_inputs.iter().enumerate().map(plan).collect()
 }
 
+/// Whether the graph declares just `dims`, behind the batch dimension.
+fn is_exactly(tensor: &TensorInfo, dims: &[i64], batches: bool) -> bool {
+    tensor.dims().get(usize::from(batches)..) == Some(dims)
+}
+
 fn fixed(output: &OutputConfig, batches: bool, scalar: bool) -> Option<Fixed> {
     let dims: &[i64] = if scalar { &[] } else { output.reshape.as_ref().unwrap_or(&output.dims) };
     let row_bytes = element_count(dims)?.checked_mul(output.datatype.size_bytes()?)?;
@@ -178,7 +186,6 @@ fn shown(output: &OutputConfig, scalar: bool) -> Option<Shown> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::TensorInfo;
 
     fn plan(dims: &[i64], reshape: Option<&[i64]>, graph_shape: &[i64], max_batch_size: u32) -> OutputPlan {
         let output = OutputConfig {

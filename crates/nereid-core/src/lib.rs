@@ -10,6 +10,7 @@ pub mod config;
 mod continuation;
 mod datatype;
 mod error;
+mod injection;
 mod request;
 mod responder;
 mod response;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::config::StateTensor;
 use crate::{DataType, Parameters, Shape, Timestamp};
 
 /// What a model answered to one request.
@@ -11,6 +12,9 @@ use crate::{DataType, Parameters, Shape, Timestamp};
 pub struct InferResponse {
     /// Requested outputs in the backend's order.
     pub outputs: Vec<OutputTensor>,
+    /// What the next request of the sequence gets, in the order of [`crate::ModelConfig::states`]. The scheduler takes
+    /// them away.
+    pub states: Vec<StateTensor>,
     /// Response parameters.
     pub parameters: Parameters,
     /// When what happened to the request.

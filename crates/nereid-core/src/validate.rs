@@ -7,31 +7,34 @@ use std::collections::HashSet;
 
 use bytes::Bytes;
 
-use crate::config::InputConfig;
+use crate::config::{Control, InputConfig, SequenceBatching};
 use crate::shape::Dims;
 use crate::string_tensor::{self, Malformed};
 use crate::{
-    DataType, Error, InferRequest, InputTensor, ModelConfig, Parameters, Result, Sequence, Shape, shape,
+    CorrelationId, DataType, Error, InferRequest, InputTensor, ModelConfig, Parameters, Result, Sequence,
+    Shape, shape,
 };
 
 /// A request that fits its model.
 #[derive(Debug, Clone)]
 pub struct ValidRequest {
     id: String,
-    inputs: Vec<ValidInput>,
+    pub(crate) inputs: Vec<ValidInput>,
     /// Indices into the config's outputs, ascending; `None` means all.
     outputs: Option<Vec<usize>>,
     batch_size: u32,
     priority: u64,
     timeout_us: u64,
-    sequence: Sequence,
+    pub(crate) sequence: Sequence,
     parameters: Parameters,
+    /// It holds a place in a batch for nobody.
+    pub(crate) null: bool,
 }
 
 /// One input that fits its model.
 #[derive(Debug, Clone)]
 pub struct ValidInput {
-    /// Position in the config's inputs.
+    /// Position in the config's inputs, or behind them in those that the scheduler adds.
     pub index: usize,
     /// Shape that the model wants: reshaped, with the batch dimension if the model batches.
     pub shape: Shape,
@@ -54,7 +57,25 @@ impl ValidRequest {
         let batch_size = check.batch_size(&inputs)?;
         let mut inputs = inputs.into_iter().map(|i| check.input(i)).collect::<Result<Vec<_>>>()?;
         inputs.sort_unstable_by_key(|i| i.index);
-        Ok(Self { id, inputs, outputs, batch_size, priority, timeout_us, sequence, parameters })
+        if let Some(batching) = config.sequence() {
+            check.correlation_id(batching, &sequence.id)?;
+        }
+        Ok(Self { id, inputs, outputs, batch_size, priority, timeout_us, sequence, parameters, null: false })
+    }
+
+    /// A request with `inputs` of one that fits, from nobody and for nothing.
+    pub(crate) fn null(inputs: Vec<ValidInput>, batch_size: u32) -> Self {
+        Self {
+            id: String::new(),
+            inputs,
+            outputs: Some(Vec::new()),
+            batch_size,
+            priority: 0,
+            timeout_us: 0,
+            sequence: Sequence::default(),
+            parameters: Parameters::new(),
+            null: true,
+        }
     }
 
     /// The client's id; may be empty.
@@ -382,6 +403,25 @@ impl Check<'_> {
             "input byte size mismatch for input '{}' for model '{}'. Expected {expected}, got {size}",
             input.name,
             self.model()
+        )))
+    }
+
+    /// The model takes numbers or strings for ids, or does not look at them.
+    fn correlation_id(&self, batching: &SequenceBatching, id: &CorrelationId) -> Result<()> {
+        let controls = batching.controls.iter().zip(&self.config.injected_inputs);
+        let input =
+            controls.filter(|(control, _)| matches!(control, Control::CorrelationId)).map(|(_, i)| i).next();
+        let Some(input) = input else { return Ok(()) };
+        let given = match (id, input.datatype) {
+            (CorrelationId::Number(_), DataType::Bytes) => DataType::Uint64,
+            (CorrelationId::Text(_), expected) if expected != DataType::Bytes => DataType::Bytes,
+            _ => return Ok(()),
+        };
+        Err(self.refuse(format_args!(
+            "sequence batching control '{}' data-type is '{given}', but model '{}' expects '{}'",
+            input.name,
+            self.model(),
+            input.datatype
         )))
     }
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use nereid_core::Result;
 
 use crate::ModelVersion;
-use crate::config::{convert, instances};
-use crate::loader::{Loader, caught};
+use crate::config::instances;
+use crate::loader::{Loader, caught, trusted};
 use crate::poll::Polled;
 
 impl Loader {
@@ -29,7 +29,7 @@ impl Loader {
             let running = serving.running().clone();
             return Ok(Arc::new(serving.adapted(serving.config.clone(), wire_config, running)));
         }
-        let config = Arc::new(convert::convert(&wire_config)?);
+        let config = trusted(&wire_config, &model.dir)?;
         let statistics = serving.scheduler().statistics().clone();
         let loaded = serving.running().model.clone();
         let running = caught(|| self.start(model, serving.version, &config, loaded, statistics))?;

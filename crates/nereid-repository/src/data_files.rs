@@ -11,7 +11,7 @@ use crate::disk::{self, ModelDir};
 
 /// Folders of a model directory for these files.
 pub(crate) const WARM_UP: &str = "warmup";
-const INITIAL_STATE: &str = "initial_state";
+pub(crate) const INITIAL_STATE: &str = "initial_state";
 
 /// # Errors
 /// InvalidArg: a file is outside the model directory.

@@ -14,7 +14,8 @@ use nereid_scheduler::{RateLimiter, Reporters, ResponseCache, Scheduler, Schedul
 use parking_lot::Mutex;
 
 use crate::config::instances::{self, Gpus};
-use crate::config::{complete, convert, metrics, normalize, tensors, unsupported, validate};
+use crate::config::{complete, convert, metrics, normalize, sequence, tensors, unsupported, validate};
+use crate::disk::ModelDir;
 use crate::host_policy::Cores;
 use crate::poll::Polled;
 use crate::reaper::Reaper;
@@ -25,6 +26,8 @@ use crate::{HostPolicies, Labels, ModelVersion, Options, cache_identity, data_fi
 
 /// Test hook of Triton's: hold the first batch until this many requests wait.
 const DELAY_VARIABLE: &str = "TRITONSERVER_DELAY_SCHEDULER";
+/// As above, counting requests of sequences that have no slot yet.
+const BACKLOG_DELAY_VARIABLE: &str = "TRITONSERVER_BACKLOG_DELAY_SCHEDULER";
 
 /// Everything that loading needs besides the model.
 #[derive(Debug)]
@@ -39,6 +42,7 @@ pub(crate) struct Loader {
     pub(crate) warm_ups: WarmUps,
     threads: usize,
     delay_until_queued: usize,
+    delay_until_backlogged: usize,
     reporters: Arc<Reporters>,
     rate_limiter: Option<Arc<RateLimiter>>,
     host_policies: HostPolicies,
@@ -52,7 +56,8 @@ impl Loader {
         table: Arc<Table>,
         reaper: Reaper,
     ) -> Self {
-        let delay = std::env::var(DELAY_VARIABLE).ok().and_then(|text| text.trim().parse().ok());
+        let delay =
+            |variable| std::env::var(variable).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0);
         Self {
             backends,
             table,
@@ -63,7 +68,8 @@ impl Loader {
             gpus: Gpus { count: options.gpu_count, min_compute_capability: options.min_compute_capability },
             warm_ups: WarmUps::default(),
             threads: options.load_threads,
-            delay_until_queued: delay.unwrap_or(0),
+            delay_until_queued: delay(DELAY_VARIABLE),
+            delay_until_backlogged: delay(BACKLOG_DELAY_VARIABLE),
             reporters: options.reporters.clone(),
             rate_limiter: options.rate_limiter.clone(),
             host_policies: options.host_policies.clone(),
@@ -110,7 +116,7 @@ impl Loader {
         }
         validate::validate(&wire_config)?;
         tensors::validate(&wire_config)?;
-        let config = Arc::new(convert::convert(&wire_config)?);
+        let config = trusted(&wire_config, &model.dir)?;
         let request =
             LoadRequest { config: &config, version, model_dir: &model.dir.path, model_file: &model_file };
         let loaded = self.load_cores(&config)?.run(|| backend.load(&request))?;
@@ -171,6 +177,7 @@ impl Loader {
             config: config.clone(),
             instances: active,
             delay_until_queued: self.delay_until_queued,
+            delay_until_backlogged: self.delay_until_backlogged,
             statistics,
             rate_limiter: self.rate_limiter.clone(),
         };
@@ -217,6 +224,16 @@ impl Loader {
         };
         Ok(scheduler.with_cache(cache.clone(), identity))
     }
+}
+
+/// The config that the program works with.
+///
+/// # Errors
+/// A file of an initial state cannot be used.
+pub(crate) fn trusted(wire_config: &inference::ModelConfig, dir: &ModelDir) -> Result<Arc<ModelConfig>> {
+    let mut config = convert::convert(wire_config)?;
+    sequence::apply(&mut config, wire_config, dir)?;
+    Ok(Arc::new(config))
 }
 
 /// The file that the config names, in the folder of `version`. Whether it exists is the backend's question.

@@ -36,6 +36,7 @@ fn version(table: &Arc<Table>, version: u64, reaper: &Reaper) -> Arc<ModelVersio
         config: config.clone(),
         instances,
         delay_until_queued: 0,
+        delay_until_backlogged: 0,
         statistics: Arc::default(),
         rate_limiter: None,
     };

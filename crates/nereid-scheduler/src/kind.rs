@@ -8,6 +8,7 @@ use nereid_core::{Error, Responder, Result, ValidRequest};
 use crate::batching::BatchScheduler;
 use crate::cache::ModelIdentity;
 use crate::ensemble::EnsembleScheduler;
+use crate::sequence::SequenceScheduler;
 use crate::ticket::{Place, Ticket};
 use crate::{Queued, SchedulerOptions};
 
@@ -15,18 +16,23 @@ use crate::{Queued, SchedulerOptions};
 pub(crate) enum Kind {
     Batching(BatchScheduler),
     Ensemble(EnsembleScheduler),
+    Sequence(SequenceScheduler),
 }
 
 impl Kind {
     /// See [`crate::Scheduler::start`].
     pub(crate) fn start(options: SchedulerOptions) -> Result<Self> {
-        match options.config.scheduling {
+        match &options.config.scheduling {
             Scheduling::Default | Scheduling::DynamicBatching(_) => {
                 BatchScheduler::start(options).map(Self::Batching)
             }
             Scheduling::Ensemble(_) => {
                 let name = &options.config.name;
                 Err(Error::internal(format!("ensemble '{name}' has no instances to start")))
+            }
+            Scheduling::Sequence(batching) => {
+                let batching = batching.clone();
+                SequenceScheduler::start(options, batching).map(Self::Sequence)
             }
         }
     }
@@ -36,6 +42,7 @@ impl Kind {
         match self {
             Self::Batching(scheduler) => scheduler.enqueue(request, responder),
             Self::Ensemble(scheduler) => scheduler.enqueue(request, responder),
+            Self::Sequence(scheduler) => scheduler.enqueue(request, responder),
         }
     }
 
@@ -43,6 +50,7 @@ impl Kind {
     pub(crate) fn cancel(&self, ticket: Ticket) {
         match (self, ticket.0) {
             (Self::Batching(scheduler), Place::Batching(ticket)) => scheduler.cancel(ticket),
+            (Self::Sequence(scheduler), Place::Sequence(ticket)) => scheduler.cancel(ticket),
             (Self::Ensemble(_), Place::Ensemble(request)) => {
                 if let Some(request) = request.upgrade() {
                     request.cancel();
@@ -58,6 +66,7 @@ impl Kind {
         match self {
             Self::Batching(_) => Some(own),
             Self::Ensemble(scheduler) => scheduler.identity(own),
+            Self::Sequence(_) => None, // its answers depend on what came before
         }
     }
 
@@ -65,7 +74,7 @@ impl Kind {
     pub(crate) fn is_busy(&self) -> bool {
         match self {
             Self::Batching(scheduler) => scheduler.is_busy(),
-            Self::Ensemble(_) => false, // nobody asks: it keeps no order
+            Self::Ensemble(_) | Self::Sequence(_) => false, // nobody asks: no order is kept before a cache
         }
     }
 
@@ -74,6 +83,7 @@ impl Kind {
         match self {
             Self::Batching(scheduler) => scheduler.pending(),
             Self::Ensemble(_) => 0, // they wait for instances of other models, and count there
+            Self::Sequence(scheduler) => scheduler.pending(),
         }
     }
 
@@ -82,6 +92,7 @@ impl Kind {
         match self {
             Self::Batching(scheduler) => scheduler.release_held(),
             Self::Ensemble(_) => {}
+            Self::Sequence(scheduler) => scheduler.release_held(),
         }
     }
 
@@ -89,6 +100,7 @@ impl Kind {
     pub(crate) fn stop_waiting(&self) {
         match self {
             Self::Batching(scheduler) => scheduler.stop_waiting(),
+            Self::Sequence(scheduler) => scheduler.stop_waiting(),
             Self::Ensemble(_) => {} // its steps wait in other models
         }
     }
@@ -97,6 +109,7 @@ impl Kind {
     pub(crate) fn stop(&self) {
         match self {
             Self::Batching(scheduler) => scheduler.stop(),
+            Self::Sequence(scheduler) => scheduler.stop(),
             Self::Ensemble(scheduler) => scheduler.stop(),
         }
     }
@@ -106,6 +119,7 @@ impl Kind {
         match self {
             Self::Ensemble(scheduler) => scheduler.finish(timeout),
             Self::Batching(scheduler) => scheduler.stop(),
+            Self::Sequence(scheduler) => scheduler.stop(),
         }
     }
 
@@ -114,6 +128,7 @@ impl Kind {
         match self {
             Self::Batching(scheduler) => scheduler.join(),
             Self::Ensemble(scheduler) => scheduler.join(),
+            Self::Sequence(scheduler) => scheduler.join(),
         }
     }
 }

@@ -10,6 +10,7 @@ mod ensemble;
 mod kind;
 mod rate_limiter;
 mod scheduler;
+mod sequence;
 pub mod statistics;
 mod ticket;
 

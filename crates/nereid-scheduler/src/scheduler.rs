@@ -19,9 +19,12 @@ pub struct SchedulerOptions {
     pub config: Arc<ModelConfig>,
     /// Instances that take requests; passive ones stay out.
     pub instances: Vec<Box<dyn Instance>>,
-    /// Hold the first batch of a dynamic batcher until this many requests wait; 0 for normal service. A test
+    /// Hold the first batch of a dynamic or sequence batcher until this many requests wait; 0 for normal service. A test
     /// hook of Triton's (`TRITONSERVER_DELAY_SCHEDULER`).
     pub delay_until_queued: usize,
+    /// Of a model with sequences, hold until so many wait in the backlog besides; another such hook
+    /// (`TRITONSERVER_BACKLOG_DELAY_SCHEDULER`).
+    pub delay_until_backlogged: usize,
     /// Where it counts: those of the scheduler that it takes over from, or new ones.
     pub statistics: Arc<Statistics>,
     /// What decides with the schedulers of other models whose instances run, if anything does.
@@ -110,6 +113,9 @@ impl Scheduler {
     /// counted as CANCELED and answered `Cancelled`. If it runs it counts as what becomes of its batch; when
     /// nobody waits for any part of the batch, the instance is told to stop. Of an ensemble's request, every step that
     /// waits or runs is cancelled, and no other starts. Otherwise nothing happens.
+    ///
+    /// A request of a sequence takes those with it that wait behind it, and ends the sequence; a batch of sequences is
+    /// never told to stop.
     ///
     /// Blocks no longer than [`Self::enqueue`] does.
     pub fn cancel(&self, ticket: Ticket) {

@@ -16,6 +16,7 @@ pub struct Ticket(pub(crate) Place);
 pub(crate) enum Place {
     Batching(queue::Ticket),
     Ensemble(Weak<Request>),
+    Sequence(queue::Ticket),
     /// The cache, until there is an answer for it and all that wait with it.
     Flight(Seat),
     /// Nobody: it was answered at once.

@@ -21,7 +21,7 @@ pub struct Gathered<'a> {
 pub fn concat<'a>(batch: &Batch<'a>, index: usize, buffer: &'a mut Vec<u8>) -> Result<Option<Gathered<'a>>> {
     let (first, others) = batch.requests().split_first().ok_or_else(|| Error::internal("empty batch"))?;
     let differs = || {
-        let name = &batch.config().inputs[index].name;
+        let name = batch.config().all_inputs().nth(index).map_or("", |input| &input.name);
         Error::internal(format!("input '{name}' differs in shape or presence within one batch"))
     };
     let Some(input) = first.input(index) else {

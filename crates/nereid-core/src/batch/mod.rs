@@ -39,8 +39,8 @@ impl<'a> Batch<'a> {
         self.requests.iter().map(|r| r.inference_count()).sum()
     }
 
-    /// Whether any request wants the output at `index` of the config.
+    /// Whether any request wants the output at `index` of the config, or the next request of its sequence does.
     pub fn wants(&self, index: usize) -> bool {
-        self.requests.iter().any(|r| r.wants(index))
+        self.requests.iter().any(|r| r.wants(index)) || self.config.states().iter().any(|s| s.output == index)
     }
 }

@@ -5,14 +5,14 @@ use bytes::Bytes;
 
 use crate::backend::Outputs;
 use crate::batch::Batch;
-use crate::config::{BatchOutput, ModelConfig};
+use crate::config::{BatchOutput, ModelConfig, State, StateTensor};
 use crate::shape::{self, Dims};
 use crate::{Error, InferResponse, OutputTensor, Result, Shape, ValidRequest, string_tensor};
 
-/// Gives each request of `batch` its part of each output it asked for.
+/// Gives each request of `batch` its part of each output it asked for, and of the states of its sequence.
 ///
 /// # Errors
-/// An output's shape, data and batch size do not agree: the model broke its promise.
+/// An output's shape, data and batch size do not agree, or a state is missing: the model broke its promise.
 pub fn split(batch: &Batch<'_>, outputs: impl Into<Outputs>) -> Result<Vec<InferResponse>> {
     match outputs.into() {
         Outputs::Batch(outputs) => by_rows(batch, outputs),
@@ -21,15 +21,22 @@ pub fn split(batch: &Batch<'_>, outputs: impl Into<Outputs>) -> Result<Vec<Infer
 }
 
 fn by_rows(batch: &Batch<'_>, outputs: Vec<OutputTensor>) -> Result<Vec<InferResponse>> {
+    let config = batch.config();
+    let states = config.states();
     let mut responses: Vec<InferResponse> = batch
         .requests()
         .iter()
-        .map(|_| InferResponse { outputs: Vec::with_capacity(outputs.len()), ..Default::default() })
+        .map(|_| InferResponse {
+            outputs: Vec::with_capacity(outputs.len()),
+            states: states.iter().map(|state| state.initial.clone()).collect(),
+            ..Default::default()
+        })
         .collect();
-    let config = batch.config();
+    let mut carried = 0;
     for output in outputs {
         let index = config
-            .output_index(&output.name)
+            .all_outputs()
+            .position(|known| known.name == output.name)
             .ok_or_else(|| Error::internal(format!("model gave the unknown output '{}'", output.name)))?;
         // An input that the requests leave out has no shape to go by.
         let source =
@@ -39,10 +46,11 @@ fn by_rows(batch: &Batch<'_>, outputs: Vec<OutputTensor>) -> Result<Vec<InferRes
             continue;
         }
         let exact = check_rows(batch, &output)?;
-        if let [response] = &mut responses[..]
-            && exact
-        {
-            if batch.wants(index) {
+        let visible = index < config.outputs.len();
+        carried += states.iter().filter(|state| state.output == index).count();
+        if exact && let ([request], [response]) = (batch.requests(), &mut responses[..]) {
+            carry(states, index, &output, response);
+            if visible && request.wants(index) {
                 response.outputs.push(output);
             }
             continue;
@@ -53,12 +61,17 @@ fn by_rows(batch: &Batch<'_>, outputs: Vec<OutputTensor>) -> Result<Vec<InferRes
         for (request, response) in batch.requests().iter().zip(&mut responses) {
             let rows = request.inference_count();
             let data = parts.take(rows.checked_mul(elements_per_row).ok_or_else(|| short(&output))?)?;
-            if request.wants(index) {
-                let mut shape = output.shape.clone();
-                shape[0] = rows as i64;
-                response.outputs.push(OutputTensor { data, shape, ..output.clone() });
+            let mut shape = output.shape.clone();
+            shape[0] = rows as i64;
+            let part = OutputTensor { data, shape, ..output.clone() };
+            carry(states, index, &part, response);
+            if visible && request.wants(index) {
+                response.outputs.push(part);
             }
         }
+    }
+    if carried < states.len() {
+        return Err(missing_state(config));
     }
     Ok(responses)
 }
@@ -75,10 +88,33 @@ fn hand_out(batch: &Batch<'_>, outputs: Vec<Vec<OutputTensor>>) -> Result<Vec<In
         )));
     }
     let response = |(request, mut outputs): (&&ValidRequest, Vec<OutputTensor>)| {
+        let states = batch.config().states().iter();
+        let carried = states.filter_map(|state| {
+            let name = &batch.config().all_outputs().nth(state.output)?.name;
+            let output = outputs.iter().find(|output| output.name == *name)?;
+            Some(StateTensor { shape: output.shape.clone(), data: output.data.clone() })
+        });
+        let states: Vec<_> = carried.collect();
+        if states.len() < batch.config().states().len() {
+            return Err(missing_state(batch.config()));
+        }
         outputs.retain(|output| batch.config().output_index(&output.name).is_some_and(|i| request.wants(i)));
-        InferResponse { outputs, ..Default::default() }
+        Ok(InferResponse { outputs, states, ..Default::default() })
     };
-    Ok(requests.iter().zip(outputs).map(response).collect())
+    requests.iter().zip(outputs).map(response).collect()
+}
+
+fn missing_state(config: &ModelConfig) -> Error {
+    Error::internal(format!("model '{}' left out a state of its sequences", config.name))
+}
+
+/// Keeps `output` for the next request of the sequence, if it is a state.
+fn carry(states: &[State], index: usize, output: &OutputTensor, response: &mut InferResponse) {
+    for (state, kept) in states.iter().zip(&mut response.states) {
+        if state.output == index {
+            *kept = StateTensor { shape: output.shape.clone(), data: output.data.clone() };
+        }
+    }
 }
 
 /// Gives each request as many elements as its input's shape says, whatever shape the model gave.

@@ -5,6 +5,7 @@ mod batch_io;
 mod ensemble;
 mod instances;
 mod scheduling;
+mod sequence;
 mod warm_up;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ pub use batch_io::{BatchInput, BatchInputElement, BatchInputKind, BatchOutput};
 pub use ensemble::{Ensemble, EnsembleStep, Mapping};
 pub use instances::{InstanceKind, InstanceSpec, RateLimiterSpec, ResourceSpec};
 pub use scheduling::{DynamicBatching, QueuePolicy, Scheduling, TimeoutAction};
+pub use sequence::{Control, Direct, Flag, Oldest, SequenceBatching, State, StateTensor, Strategy};
 pub use warm_up::{WarmUpData, WarmUpInput, WarmUpSample};
 
 /// Configuration of one model, checked.
@@ -30,6 +32,10 @@ pub struct ModelConfig {
     pub outputs: Vec<OutputConfig>,
     pub batch_inputs: Vec<BatchInput>,
     pub batch_outputs: Vec<BatchOutput>,
+    /// Inputs that the scheduler adds to a request and no client sends. Their positions go on after `inputs`.
+    pub injected_inputs: Vec<InputConfig>,
+    /// Outputs that the scheduler takes and no client sees. Their positions go on after `outputs`.
+    pub hidden_outputs: Vec<OutputConfig>,
     pub scheduling: Scheduling,
     /// `response_cache.enable`: responses are cached, if the server has a cache.
     pub response_cache: bool,
@@ -108,8 +114,31 @@ impl ModelConfig {
         self.batch_outputs.iter().find(|scattered| scattered.output == index)
     }
 
-    /// Position of the output named `name`.
+    /// Position of the output named `name`, if clients see it.
     pub fn output_index(&self, name: &str) -> Option<usize> {
         self.outputs.iter().position(|o| &*o.name == name)
+    }
+
+    /// What the model is given, by position: clients' inputs and those that the scheduler adds.
+    pub fn all_inputs(&self) -> impl Iterator<Item = &InputConfig> {
+        self.inputs.iter().chain(&self.injected_inputs)
+    }
+
+    /// What the model gives, by position: outputs for clients and those that the scheduler takes.
+    pub fn all_outputs(&self) -> impl Iterator<Item = &OutputConfig> {
+        self.outputs.iter().chain(&self.hidden_outputs)
+    }
+
+    /// The sequence batcher's part, if one serves the model.
+    pub fn sequence(&self) -> Option<&SequenceBatching> {
+        match &self.scheduling {
+            Scheduling::Sequence(batching) => Some(batching),
+            _ => None,
+        }
+    }
+
+    /// What is carried from one request of a sequence to the next.
+    pub fn states(&self) -> &[State] {
+        self.sequence().map_or(&[], |batching| &batching.states)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Ensemble;
+use super::{Ensemble, SequenceBatching};
 
 /// Which scheduler serves the model.
 #[derive(Debug, Clone, Default)]
@@ -14,6 +14,8 @@ pub enum Scheduling {
     DynamicBatching(DynamicBatching),
     /// The model is made of other models, and has neither backend nor instances.
     Ensemble(Ensemble),
+    /// Requests belong to sequences, each of which stays on one instance.
+    Sequence(SequenceBatching),
 }
 
 /// `dynamic_batching` of a config, normalised.

@@ -13,7 +13,7 @@ use wire::model_optimization_policy::execution_accelerators;
 
 use super::{batch_io, dynamic_batching, instances, warm_up};
 
-/// Converts `config`.
+/// Converts `config`, all but its sequence batcher, which [`super::sequence::apply`] adds.
 ///
 /// # Errors
 /// Internal, if a check that comes earlier was left out; InvalidArg for a warm-up that lacks something.
@@ -26,6 +26,8 @@ pub(crate) fn convert(config: &wire::ModelConfig) -> Result<ModelConfig> {
         max_batch_size,
         inputs: config.input.iter().map(input).collect::<Result<_>>()?,
         outputs: config.output.iter().map(output).collect::<Result<_>>()?,
+        injected_inputs: Vec::new(),
+        hidden_outputs: Vec::new(),
         batch_inputs: batch_io::inputs(config)?,
         batch_outputs: batch_io::outputs(config)?,
         scheduling: match dynamic_batching(config) {
@@ -71,17 +73,21 @@ fn datatype(number: i32, tensor: &str) -> Result<DataType> {
         .ok_or_else(|| Error::internal(format!("tensor '{tensor}' has no data type ({number})")))
 }
 
-fn dynamic(batching: &wire::ModelDynamicBatching, max_batch_size: u32) -> DynamicBatching {
-    let sizes = batching.preferred_batch_size.iter().filter_map(|size| u32::try_from(*size).ok());
-    let mut preferred_batch_sizes: Vec<u32> = sizes.collect();
-    preferred_batch_sizes.sort_unstable();
-    preferred_batch_sizes.dedup();
-    if preferred_batch_sizes.is_empty() {
+/// Preferred sizes in the form that the dynamic batcher wants.
+pub(super) fn preferred(sizes: &[i32], max_batch_size: u32) -> Vec<u32> {
+    let mut preferred: Vec<u32> = sizes.iter().filter_map(|size| u32::try_from(*size).ok()).collect();
+    preferred.sort_unstable();
+    preferred.dedup();
+    if preferred.is_empty() {
         // A model that does not batch prefers nothing on the wire; its requests still run one by one.
-        preferred_batch_sizes.push(max_batch_size.max(1));
+        preferred.push(max_batch_size.max(1));
     }
+    preferred
+}
+
+fn dynamic(batching: &wire::ModelDynamicBatching, max_batch_size: u32) -> DynamicBatching {
     DynamicBatching {
-        preferred_batch_sizes,
+        preferred_batch_sizes: preferred(&batching.preferred_batch_size, max_batch_size),
         max_queue_delay_us: batching.max_queue_delay_microseconds,
         preserve_ordering: batching.preserve_ordering,
         priority_levels: batching.priority_levels,

@@ -13,6 +13,8 @@ pub(crate) mod convert;
 pub(crate) mod instances;
 pub(crate) mod metrics;
 pub(crate) mod normalize;
+pub(crate) mod sequence;
+mod state;
 pub(crate) mod tensors;
 pub(crate) mod unsupported;
 pub(crate) mod validate;

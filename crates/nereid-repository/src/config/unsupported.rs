@@ -3,7 +3,6 @@
 
 use nereid_core::{Error, Result};
 use nereid_protocol::inference::ModelConfig;
-use nereid_protocol::inference::model_config::SchedulingChoice;
 
 /// Refuses, when a version is loaded, what no scheduler or backend here can do.
 ///
@@ -14,10 +13,6 @@ pub(crate) fn at_load(config: &ModelConfig) -> Result<()> {
     let name = &config.name;
     let decoupled = config.model_transaction_policy.is_some_and(|policy| policy.decoupled);
     for (used, field) in [
-        (
-            matches!(config.scheduling_choice, Some(SchedulingChoice::SequenceBatching(_))),
-            "sequence_batching",
-        ),
         (super::is_ensemble(config), "ensemble_scheduling"),
         (decoupled, "model_transaction_policy.decoupled"),
     ] {

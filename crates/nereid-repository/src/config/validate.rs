@@ -8,7 +8,7 @@ use nereid_protocol::inference::{
     ModelConfig, ModelDynamicBatching, ModelMetrics, ModelQueuePolicy, model_metrics,
 };
 
-use super::{ENSEMBLE, dynamic_batching, is_ensemble};
+use super::{ENSEMBLE, dynamic_batching, is_ensemble, sequence};
 
 /// Backends whose platform is fixed.
 const PAIRS: [(&str, &[&str]); 4] = [
@@ -37,6 +37,7 @@ pub(crate) fn validate(config: &ModelConfig) -> Result<()> {
     if let Some(batching) = dynamic_batching(config) {
         check_dynamic_batching(batching, config)?;
     }
+    sequence::validate(config)?;
     if is_ensemble(config) && config.platform != ENSEMBLE {
         return invalid(format!(
             "ensemble scheduling cannot be set for model '{name}' whose platform is not {ENSEMBLE}"

@@ -4,10 +4,10 @@
 //! preferred size that the walk hits; send it unless the oldest request has waited long enough for
 //! everything to go; wait only while more could still join.
 
-use nereid_core::config::{DynamicBatching, InputConfig, Scheduling};
+use nereid_core::config::{DynamicBatching, InputConfig, Oldest, Scheduling, SequenceBatching, Strategy};
 use nereid_core::{ModelConfig, Timestamp, ValidInput, ValidRequest};
 
-use super::queue::Queue;
+use super::queue::{Entry, Queue};
 
 /// What to do with the queue now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +34,8 @@ pub struct Batcher {
 /// What the inputs of requests must have in common to share a batch (`RequiredEqualInputs`).
 #[derive(Debug, Clone)]
 struct Comparison {
-    /// By the position of an input: its shape counts. So it does unless it cannot vary, or may be ragged.
+    /// By the position of an input: its shape counts. So it does unless it cannot vary, or may be ragged. That of a state,
+    /// which comes behind these, is whatever the model gave it.
     equal_shapes: Vec<bool>,
 }
 
@@ -42,21 +43,21 @@ impl Batcher {
     /// The batcher that `config` describes.
     pub fn new(config: &ModelConfig) -> Self {
         let comparison = Comparison::new(config);
-        match &config.scheduling {
-            Scheduling::Default | Scheduling::Ensemble(_) => {
-                Self { max_rows: 0, preferred: Vec::new(), delay_us: 0, comparison }
-            }
+        let (sizes, delay_us) = match &config.scheduling {
             Scheduling::DynamicBatching(DynamicBatching {
                 preferred_batch_sizes,
                 max_queue_delay_us,
                 ..
-            }) => {
-                let mut preferred: Vec<usize> = preferred_batch_sizes.iter().map(|p| *p as usize).collect();
-                preferred.sort_unstable();
-                let max_rows = config.max_batch_size as usize;
-                Self { max_rows, preferred, delay_us: *max_queue_delay_us, comparison }
-            }
-        }
+            })
+            | Scheduling::Sequence(SequenceBatching {
+                strategy: Strategy::Oldest(Oldest { preferred_batch_sizes, max_queue_delay_us, .. }),
+                ..
+            }) => (preferred_batch_sizes, *max_queue_delay_us),
+            _ => return Self { max_rows: 0, preferred: Vec::new(), delay_us: 0, comparison },
+        };
+        let mut preferred: Vec<usize> = sizes.iter().map(|p| *p as usize).collect();
+        preferred.sort_unstable();
+        Self { max_rows: config.max_batch_size as usize, preferred, delay_us, comparison }
     }
 
     /// Whether a batch may be held back for more requests to come.
@@ -76,10 +77,21 @@ impl Batcher {
 
     /// Decides at `now`. Time-outs must have been applied to `queue` already.
     pub fn decide(&self, queue: &Queue, now: Timestamp) -> Decision {
+        self.decide_among(queue.iter(), queue.next_deadline(), now)
+    }
+
+    /// Decides at `now` about `entries`, in the order in which they will be served. None of them times out before
+    /// `deadline`.
+    pub(crate) fn decide_among<'a>(
+        &self,
+        mut entries: impl Iterator<Item = &'a Entry>,
+        deadline: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Decision {
         if self.max_rows <= 1 {
-            return if queue.is_empty() { Decision::Idle } else { Decision::Run { requests: 1 } };
+            return if entries.next().is_none() { Decision::Idle } else { Decision::Run { requests: 1 } };
         }
-        let walk = self.walk(queue);
+        let walk = self.walk(entries);
         let Some(oldest) = walk.oldest else { return Decision::Idle };
         let due = oldest.plus_us(self.delay_us);
         let delay_exceeded = self.waits() && now >= due;
@@ -89,21 +101,26 @@ impl Batcher {
                 Decision::Run { requests: walk.requests }
             }
             _ => {
-                let until = queue.next_deadline().map_or(due, |deadline| due.min(deadline.plus_us(1)));
+                let until = deadline.map_or(due, |deadline| due.min(deadline.plus_us(1)));
                 let next = self.preferred.iter().find(|p| **p > walk.rows);
                 Decision::Wait { until, rows: next.copied().unwrap_or(self.max_rows) }
             }
         }
     }
 
+    /// Whether two requests may share a batch.
+    pub(crate) fn joins(&self, a: &ValidRequest, b: &ValidRequest) -> bool {
+        self.comparison.as_ref().is_none_or(|comparison| comparison.allows(a, b))
+    }
+
     fn largest_preferred(&self) -> usize {
         self.preferred.last().copied().unwrap_or(0)
     }
 
-    fn walk(&self, queue: &Queue) -> Walk {
+    fn walk<'a>(&self, entries: impl Iterator<Item = &'a Entry>) -> Walk {
         let mut walk = Walk::default();
         let mut first: Option<&ValidRequest> = None;
-        for entry in queue.iter() {
+        for entry in entries {
             let rows = walk.rows + entry.rows();
             match first {
                 None => first = Some(&entry.request),
@@ -111,8 +128,7 @@ impl Batcher {
                     if rows > self.largest_preferred() && walk.marked.is_none() {
                         walk.marked = Some(walk.requests);
                     }
-                    let differs = |comparison: &Comparison| !comparison.allows(first, &entry.request);
-                    if rows > self.max_rows || self.comparison.as_ref().is_some_and(differs) {
+                    if rows > self.max_rows || !self.joins(first, &entry.request) {
                         walk.full = true;
                         break;
                     }
@@ -146,13 +162,14 @@ impl Comparison {
         let varies = |input: &InputConfig| !input.allow_ragged_batch && input.dims.contains(&-1);
         let equal_shapes: Vec<bool> = config.inputs.iter().map(varies).collect();
         let needed = equal_shapes.contains(&true) || config.inputs.iter().any(|input| input.optional);
+        let needed = needed || !config.states().is_empty();
         needed.then_some(Self { equal_shapes })
     }
 
     /// Whether two requests have the same inputs, in the same shapes where these count, but for the batch dimension.
     fn allows(&self, a: &ValidRequest, b: &ValidRequest) -> bool {
         let agree = |(a, b): (&ValidInput, &ValidInput)| {
-            let shapes_count = self.equal_shapes.get(a.index).copied().unwrap_or(false);
+            let shapes_count = self.equal_shapes.get(a.index).copied().unwrap_or(true);
             a.index == b.index && (!shapes_count || a.shape[1..] == b.shape[1..])
         };
         a.inputs().len() == b.inputs().len() && a.inputs().iter().zip(b.inputs()).all(agree)

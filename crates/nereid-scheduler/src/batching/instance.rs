@@ -39,7 +39,8 @@ pub(crate) fn run(
     match execute(instance, &batch, compute_start) {
         Ok((responses, times)) => {
             let rows = batch.size();
-            statistics.record_success(rows, entries.iter().map(|e| (e.enqueued, e.rows())), &times);
+            let sent = entries.iter().filter(|entry| !entry.request.is_null());
+            statistics.record_success(rows, sent.map(|e| (e.enqueued, e.rows())), &times);
             let answers = entries.into_iter().zip(responses);
             let answers = answers.map(|(entry, response)| {
                 let timing = times.timing(entry.enqueued);
@@ -48,6 +49,20 @@ pub(crate) fn run(
             Outcome::Done { answers: answers.collect(), elapsed_ns: times.end.ns_since(compute_start) }
         }
         Err(error) => Outcome::Failed(Failed { entries, error, end: Timestamp::now() }),
+    }
+}
+
+/// Counts requests that fail without having run, and answers with `error`. No lock may be held.
+pub(crate) fn fail(
+    entries: impl IntoIterator<Item = Entry>,
+    now: Timestamp,
+    reason: FailureReason,
+    error: &Error,
+    statistics: &Statistics,
+) {
+    for entry in entries {
+        statistics.record_failure(reason, now.ns_since(entry.enqueued));
+        drop(entry.responder.respond(Err(error.clone())));
     }
 }
 
@@ -65,7 +80,9 @@ impl Failed {
     fn answers(self, statistics: &Statistics, reason: FailureReason) -> Vec<Answer> {
         let Self { entries, error, end } = self;
         let fail = |entry: Entry| {
-            statistics.record_failure(reason, end.ns_since(entry.enqueued));
+            if !entry.request.is_null() {
+                statistics.record_failure(reason, end.ns_since(entry.enqueued));
+            }
             (entry.responder, Err(error.clone()))
         };
         entries.into_iter().map(fail).collect()

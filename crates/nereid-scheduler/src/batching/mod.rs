@@ -5,11 +5,11 @@
 //! the shells that own the lock, the clock and the threads.
 
 pub mod batcher;
-mod instance;
+pub(crate) mod instance;
 mod lead;
 mod level;
 mod line;
-mod ordering;
+pub(crate) mod ordering;
 mod pace;
 pub mod queue;
 mod running;

@@ -27,9 +27,10 @@ pub struct Entry {
 /// Names a request that was queued, also after it has left the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ticket {
-    /// Unique in its queue.
+    /// Unique in its scheduler.
     pub(crate) serial: u64,
-    level: u64,
+    /// Where to look for it: a priority level, or the number of a sequence.
+    pub(crate) level: u64,
 }
 
 impl Entry {

@@ -96,7 +96,9 @@ impl Shared {
     pub(crate) fn new(options: SchedulerOptions) -> Self {
         let SchedulerOptions { config, instances, delay_until_queued, statistics, .. } = options;
         let (queue, ordering, hold) = match &config.scheduling {
-            Scheduling::Default | Scheduling::Ensemble(_) => (Queue::unlimited(), None, 0),
+            Scheduling::Default | Scheduling::Ensemble(_) | Scheduling::Sequence(_) => {
+                (Queue::unlimited(), None, 0)
+            }
             Scheduling::DynamicBatching(batching) => {
                 let ordering = batching.preserve_ordering.then(Ordering::default);
                 (Queue::new(batching), ordering, delay_until_queued)
@@ -272,10 +274,7 @@ impl Shared {
         reason: FailureReason,
         error: &Error,
     ) {
-        for entry in entries {
-            self.statistics.record_failure(reason, now.ns_since(entry.enqueued));
-            drop(entry.responder.respond(Err(error.clone())));
-        }
+        instance::fail(entries, now, reason, error, &self.statistics);
     }
 
     /// Runs `job`, answers its requests and gives the instance back. What the answers make possible goes to `later`.

@@ -23,6 +23,7 @@ impl Stored {
         });
         Self(Arc::new(InferResponse {
             outputs: outputs.collect(),
+            states: Vec::new(),
             parameters: response.parameters.clone(),
             timing: Timing::default(),
         }))
@@ -69,6 +70,7 @@ mod tests {
             data,
         };
         let response = InferResponse {
+            states: Vec::new(),
             outputs: vec![
                 output("X", batch.slice(8..16)),
                 output("Y", Bytes::new()),
@@ -102,7 +104,7 @@ mod tests {
                 data: vec![0; data].into(),
             };
             let parameters = vec![("p".to_owned(), Parameter::Text(text.into()))];
-            Stored::weight(&InferResponse { outputs: vec![output], parameters, timing: Timing::default() })
+            Stored::weight(&InferResponse { outputs: vec![output], parameters, ..InferResponse::default() })
         };
         assert_eq!(with(100, "") - with(0, ""), 100);
         assert_eq!(with(0, "abc") - with(0, ""), 3);

@@ -207,7 +207,7 @@ fn the_answer_is_in_the_ensembles_words() {
     let fixture = Fixture::chain(&["a", "b"]);
     fixture.send(1.0);
     let (_, result) = fixture.answers.next();
-    let InferResponse { outputs, parameters, timing } = result.unwrap();
+    let InferResponse { outputs, parameters, timing, .. } = result.unwrap();
     assert_eq!((&*outputs[0].name, outputs[0].shape.as_slice()), ("y", &[1, 1][..]));
     let names: Vec<_> = parameters.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["sequence_id", "sequence_start", "sequence_end"]);

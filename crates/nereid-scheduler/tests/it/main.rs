@@ -115,6 +115,7 @@ fn options(config: Arc<ModelConfig>, instances: Vec<Box<dyn Instance>>) -> Sched
         config,
         instances,
         delay_until_queued: 0,
+        delay_until_backlogged: 0,
         statistics: Arc::default(),
         rate_limiter: None,
     }

@@ -1,0 +1,61 @@
+//! What a scheduler of sequences does to a valid request: adds inputs that no client sends, and makes requests that
+//! hold an idle sequence's place in a batch. Which values they get is the scheduler's business.
+
+use bytes::Bytes;
+
+use crate::{CorrelationId, DataType, ModelConfig, Sequence, ValidInput, ValidRequest, shape};
+
+impl ValidRequest {
+    /// Adds inputs, whose positions follow on those that the request has.
+    pub fn inject(&mut self, inputs: impl IntoIterator<Item = ValidInput>) {
+        self.inputs.extend(inputs);
+    }
+
+    /// Takes all injected inputs away again.
+    pub fn withdraw(&mut self, config: &ModelConfig) {
+        self.inputs.retain(|input| input.index < config.inputs.len());
+    }
+
+    /// Makes this the only request of the sequence `id`.
+    pub fn start_sequence(&mut self, id: CorrelationId) {
+        self.sequence = Sequence { id, start: true, end: false };
+    }
+
+    /// Whether nobody has sent this request ([`Self::null_like`]).
+    pub fn is_null(&self) -> bool {
+        self.null
+    }
+
+    /// A request that nobody has sent and nobody waits for: the client's inputs of this one, zeroed. `zeros` is kept
+    /// from one call to the next, so that the data of all of them is the same memory.
+    #[must_use]
+    pub fn null_like(&self, config: &ModelConfig, zeros: &mut Bytes) -> Self {
+        let own = self.inputs.iter().filter(|input| input.index < config.inputs.len());
+        let inputs = own.map(|input| {
+            let datatype = config.inputs[input.index].datatype;
+            input.zeroed(datatype, zeros)
+        });
+        Self::null(inputs.collect(), self.batch_size())
+    }
+}
+
+impl ValidInput {
+    /// An input of the same shape with zeros, or empty strings, for data.
+    #[must_use]
+    pub fn zeroed(&self, datatype: DataType, zeros: &mut Bytes) -> Self {
+        let length = match datatype {
+            // The length of an empty string is four bytes; there is one in the data for each element.
+            DataType::Bytes => shape::element_count(&self.shape).map_or(0, |count| count.saturating_mul(4)),
+            _ => self.data.len(),
+        };
+        let length = length.min(self.data.len());
+        if zeros.len() < length {
+            *zeros = Bytes::from(vec![0; length]);
+        }
+        Self { index: self.index, shape: self.shape.clone(), data: zeros.slice(..length) }
+    }
+}
+
+#[cfg(test)]
+#[path = "injection_tests.rs"]
+mod tests;

@@ -1,0 +1,39 @@
+//! The thread of an instance: waits for work, runs it, does what its answers made possible, looks again.
+
+use std::sync::Arc;
+
+use nereid_core::backend::Instance;
+use nereid_core::{Continuations, Timestamp};
+use parking_lot::MutexGuard;
+
+use super::sequencer::Next;
+use super::shared::Shared;
+
+/// Runs until no request comes any more and all of instance `number` are done.
+pub(crate) fn run(shared: &Arc<Shared>, number: usize, mut instance: Box<dyn Instance>) {
+    // Left to others' threads when this one ends.
+    let mut later = Continuations::default();
+    let mut state = shared.state.lock();
+    loop {
+        let now = Timestamp::now();
+        let next = state.sequencer.next(number, now);
+        shared.notify(&mut state);
+        match next {
+            Next::Run(job) => {
+                drop(state);
+                shared.run(number, &mut *instance, job, &mut later);
+                state = shared.state.lock();
+            }
+            Next::Wait { .. } | Next::Idle if !later.is_empty() => {}
+            Next::Wait { until } => {
+                shared.work[number].wait_for(&mut state, until.since(now));
+            }
+            Next::Idle if state.sequencer.is_drained(number) => return,
+            Next::Idle => shared.work[number].wait(&mut state),
+        }
+        if !later.is_empty() {
+            // In turn with this model's own work, so that neither waits for the other to end.
+            MutexGuard::unlocked(&mut state, || later.turn());
+        }
+    }
+}
