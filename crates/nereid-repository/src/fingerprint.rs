@@ -19,7 +19,7 @@ const TICK: Duration = Duration::from_millis(20);
 const LOOKS: usize = 3;
 
 /// Metadata of everything in a model directory.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Fingerprint {
     own: Stamp,
     /// By name in the directory: what is there and below.

@@ -30,6 +30,13 @@ impl Labels {
         self.by_output.get(output)?.as_ref()?.get(class).filter(|label| !label.is_empty())
     }
 
+    /// Without labels of its own, the output at position `output` has those that `theirs` has at position `other`.
+    pub(crate) fn inherit(&mut self, output: usize, theirs: &Self, other: usize) {
+        if let Some(labels @ None) = self.by_output.get_mut(output) {
+            *labels = theirs.by_output.get(other).cloned().flatten();
+        }
+    }
+
     /// Reads the label files of `outputs` of `model`, each file once.
     ///
     /// # Errors

@@ -2,13 +2,15 @@
 //! which the server looks up by name.
 //!
 //! Knows the file system, the model config message and backends; knows neither HTTP nor gRPC. Lookups take no
-//! lock. Ensembles are not here yet.
+//! lock.
 
 mod adapt;
 mod cache_identity;
 mod changes;
+mod composing;
 mod config;
 mod data_files;
+mod dependencies;
 mod disk;
 mod fingerprint;
 mod host_policy;
@@ -21,6 +23,7 @@ mod lookup;
 mod options;
 mod overrides;
 mod parallel;
+mod plan;
 mod poll;
 mod reaper;
 mod repository;

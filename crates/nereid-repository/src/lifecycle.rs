@@ -1,14 +1,18 @@
 //! Loading and unloading on request, and the end. What a load does is in `update`.
 
+use std::cell::RefCell;
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nereid_core::{Error, Result};
+use nereid_core::{Error, Result, Timestamp};
 
+use crate::plan::Plan;
 use crate::repository::Repository;
 use crate::update::{Failure, Wanted};
-use crate::{ControlMode, LoadParameters, ModelId, disk, poll};
+use crate::{ControlMode, LoadParameters, ModelId, ModelVersion, disk, poll};
 
 impl Repository {
     /// Loads a model, or loads it again; blocks until it serves. Does nothing if it serves already, comes without
@@ -22,18 +26,22 @@ impl Repository {
     pub fn load_model(&self, name: &str, parameters: &LoadParameters) -> Result<()> {
         self.check_explicit()?;
         poll::check_name(name)?;
-        let _turn = self.turns.take(&[name]);
-        self.table.check_open()?;
-        let models = match parameters.files.is_empty() {
-            true => disk::named(&self.roots, name),
-            false => [ModelId::bare(name)].into(), // what comes along belongs to no repository
-        };
-        let wanted: Vec<_> = models.iter().map(|model| Wanted { model, parameters }).collect();
-        let (mut polled, mut failures) = (true, String::new());
-        for (model, end) in self.load_all(&wanted) {
+        let ends = self.in_turn(name, |this, may_change| {
+            let models = match parameters.files.is_empty() {
+                true => disk::named(&this.roots, name),
+                false => [ModelId::bare(name)].into(), // what comes along belongs to no repository
+            };
+            let wanted: Vec<_> = models.iter().map(|model| Wanted { model, parameters }).collect();
+            let plan = this.plan(&wanted);
+            let names = plan.names(&this.dependencies.lock());
+            may_change(names).then(|| this.execute(plan))
+        })?;
+        let (mut polled, mut available, mut failures) = (true, true, String::new());
+        for (model, end) in ends {
             match end {
-                Ok(()) => {}
+                Ok(()) => available &= self.is_valid(&model),
                 Err(Failure::Poll(_)) => polled = false,
+                Err(Failure::Load(_)) if *model.name != *name => {}
                 Err(Failure::Load(e)) => {
                     writeln!(failures, "load failed for model '{model}': {}", e.message())
                         .expect("a String takes all")
@@ -47,22 +55,79 @@ impl Repository {
             let text = format!("failed to load '{name}', failed to poll from model repository");
             return Err(Error::internal(text));
         }
+        if !available {
+            return Err(Error::internal(format!("failed to load '{name}', no version is available")));
+        }
         Ok(())
     }
 
     /// Takes a model out of service, or with namespacing all of that name, and with `dependents` those that were
-    /// loaded for its sake. Returns before its requests in flight are finished. Unloading a model that is not there
+    /// loaded for the sake of this ensemble alone. Ensembles that are made of it go out of service, too, and come back
+    /// when it does. Returns before its requests in flight are finished. Unloading a model that is not there
     /// succeeds.
     ///
     /// # Errors
     /// Unavailable outside of explicit mode and after [`Self::shutdown`].
     pub fn unload_model(&self, name: &str, dependents: bool) -> Result<()> {
-        let _ = dependents; // only ensembles have some, and there are none yet
         self.check_explicit()?;
-        self.table.check_open()?;
-        let _turn = self.turns.take(&[name]);
-        self.retire(name);
-        Ok(())
+        self.in_turn(name, |this, may_change| {
+            let known = this.named(name);
+            let mut after = this.dependencies.lock().clone();
+            let gone = after.remove(&known, dependents);
+            let names: BTreeSet<Arc<str>> = gone.iter().map(|model| model.name.clone()).collect();
+            let affected = after.affected(names.iter().cloned()).into_iter().map(|model| model.name);
+            may_change(names.iter().cloned().chain(affected).collect()).then(|| {
+                for model in &gone {
+                    this.forget(model);
+                    this.table.unload(model);
+                }
+                this.execute(Plan::default().and_without(names));
+            })
+        })
+    }
+
+    /// Does `change` while no other change concerns the same models. `change` asks whether it may change models of
+    /// these names, and if not, is done again, from the start, with the turn of all of them.
+    fn in_turn<T>(
+        &self,
+        name: &str,
+        change: impl Fn(&Self, &dyn Fn(BTreeSet<Arc<str>>) -> bool) -> Option<T>,
+    ) -> Result<T> {
+        let mut names = BTreeSet::from([Arc::from(name)]);
+        loop {
+            let turn = self.turns.take(&names.iter().map(|name| &**name).collect::<Vec<_>>());
+            self.table.check_open()?;
+            let more = RefCell::new(BTreeSet::new());
+            let may_change = |concerned: BTreeSet<Arc<str>>| {
+                more.borrow_mut().extend(concerned.difference(&names).cloned());
+                more.borrow().is_empty()
+            };
+            if let Some(done) = change(self, &may_change) {
+                return Ok(done);
+            }
+            drop(turn);
+            names.append(&mut more.into_inner());
+        }
+    }
+
+    /// Whether `model` fits what it is made of.
+    fn is_valid(&self, model: &ModelId) -> bool {
+        self.dependencies.lock().get(model).is_none_or(|node| node.invalid.is_none())
+    }
+
+    /// All models of this name that were ever loaded or tried.
+    fn named(&self, name: &str) -> BTreeSet<ModelId> {
+        let models = self.table.models();
+        let served = models.get(name).into_iter().flat_map(|namesakes| namesakes.all());
+        let served = served.map(|namesake| namesake.id(name));
+        served.chain(self.dependencies.lock().named(name)).collect()
+    }
+
+    /// Forgets what `model` was made from and what it is made of.
+    pub(crate) fn forget(&self, model: &ModelId) {
+        self.sources.lock().remove(model);
+        self.ensembles.lock().remove(model);
+        self.dependencies.lock().remove(&BTreeSet::from([model.clone()]), false);
     }
 
     /// The server is about to end: no request waits for others any more.
@@ -80,15 +145,26 @@ impl Repository {
         self.table.close();
         self.stop_polling.stop();
         self.stop_warm_ups();
-        let names: Vec<Arc<str>> = self.table.models().keys().cloned().collect();
         // Not in turn: a load that hangs must not keep the server from ending.
-        for model in self.loaded() {
-            model.scheduler().stop();
+        let start = Timestamp::now();
+        let rest = || timeout.saturating_sub(Timestamp::now().since(start));
+        for model in self.ensembles_first() {
+            model.scheduler().finish(rest());
         }
-        for name in &names {
-            self.retire(name);
+        let known: Vec<ModelId> = self
+            .table
+            .models()
+            .iter()
+            .flat_map(|(name, namesakes)| {
+                namesakes.all().iter().map(|namesake| namesake.id(name)).collect::<Vec<_>>()
+            })
+            .collect();
+        for model in &known {
+            self.sources.lock().remove(model);
+            self.table.unload(model);
         }
-        let left = self.table.wait_until_empty(timeout);
+        self.ensembles.lock().clear();
+        let left = self.table.wait_until_empty(rest());
         self.scratch.close();
         left
     }
@@ -98,15 +174,12 @@ impl Repository {
         self.loader.warm_ups.stop();
     }
 
-    pub(crate) fn retire(&self, name: &str) {
-        let known: Vec<ModelId> = match self.table.models().get(name) {
-            Some(namesakes) => namesakes.all().iter().map(|namesake| namesake.id(name)).collect(),
-            None => return,
-        };
-        for model in &known {
-            self.sources.lock().remove(model);
-            self.table.update(model, |entry| entry.unload());
-        }
+    /// Every version that serves, ensembles before what they are made of.
+    fn ensembles_first(&self) -> Vec<Arc<ModelVersion>> {
+        let mut loaded = self.loaded();
+        let waves = self.dependencies.lock().waves(loaded.iter().map(|model| model.id.clone()).collect());
+        loaded.sort_by_key(|model| Reverse(waves.iter().position(|wave| wave.contains(&model.id))));
+        loaded
     }
 
     fn check_explicit(&self) -> Result<()> {

@@ -14,7 +14,7 @@ use nereid_scheduler::{RateLimiter, Reporters, ResponseCache, Scheduler, Schedul
 use parking_lot::Mutex;
 
 use crate::config::instances::{self, Gpus};
-use crate::config::{complete, convert, metrics, normalize, sequence, tensors, unsupported, validate};
+use crate::config::{self, complete, convert, metrics, normalize, sequence, tensors, unsupported, validate};
 use crate::disk::ModelDir;
 use crate::host_policy::Cores;
 use crate::poll::Polled;
@@ -34,7 +34,7 @@ const BACKLOG_DELAY_VARIABLE: &str = "TRITONSERVER_BACKLOG_DELAY_SCHEDULER";
 pub(crate) struct Loader {
     pub(crate) backends: Vec<Arc<dyn Backend>>,
     pub(crate) table: Arc<Table>,
-    reaper: Reaper,
+    pub(crate) reaper: Reaper,
     auto_complete: bool,
     default_max_batch_size: u32,
     retries: u32,
@@ -43,7 +43,7 @@ pub(crate) struct Loader {
     threads: usize,
     delay_until_queued: usize,
     delay_until_backlogged: usize,
-    reporters: Arc<Reporters>,
+    pub(crate) reporters: Arc<Reporters>,
     rate_limiter: Option<Arc<RateLimiter>>,
     host_policies: HostPolicies,
     cache: Option<Arc<ResponseCache>>,
@@ -100,6 +100,9 @@ impl Loader {
     }
 
     fn attempt(&self, model: &Polled, version: u64, started: Timestamp) -> Result<Arc<ModelVersion>> {
+        if config::is_ensemble(&model.config) {
+            return self.load_ensemble(model, version, started);
+        }
         let mut wire_config = model.config.clone();
         data_files::confine(&wire_config, &model.dir)?;
         unsupported::at_load(&wire_config)?;

@@ -9,7 +9,7 @@ use crate::identity::{Namesake, Namesakes};
 use crate::repository::Repository;
 use crate::states::ModelEntry;
 use crate::table::Models;
-use crate::{ModelVersion, State};
+use crate::{ModelId, ModelVersion, State};
 
 impl Repository {
     /// The version to serve a request with: `version`, or without one the highest that is ready.
@@ -107,6 +107,25 @@ impl Repository {
         match namesakes.all() {
             [only] if !namespacing => Ok(only),
             _ => namesakes.only(name),
+        }
+    }
+}
+
+/// `version` of the model that is called exactly this, or without one the highest that is ready.
+///
+/// # Errors
+/// Those of [`Repository::find`].
+pub(crate) fn exact(
+    models: &Models,
+    namespace: &str,
+    name: &str,
+    version: Option<u64>,
+) -> Result<Arc<ModelVersion>> {
+    match models.get(name).and_then(|namesakes| namesakes.get(namespace)) {
+        Some(known) => ready(known, name, version),
+        None => {
+            let id = ModelId { namespace: namespace.into(), name: name.into() };
+            Err(Error::not_found(format!("Request for unknown model: '{id}' is not found")))
         }
     }
 }

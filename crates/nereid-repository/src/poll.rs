@@ -15,7 +15,7 @@ use crate::disk::{self, ModelDir};
 use crate::{ModelId, Options, versions};
 
 /// A model as found on disk, not loaded.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Polled {
     pub(crate) id: ModelId,
     pub(crate) dir: ModelDir,

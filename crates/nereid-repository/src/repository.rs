@@ -9,8 +9,10 @@ use nereid_core::{Error, Result};
 use nereid_scheduler::{Reporters, ResponseCache};
 use parking_lot::Mutex;
 
+use crate::dependencies::Dependencies;
 use crate::disk::{self, Root};
 use crate::loader::Loader;
+use crate::plan::Found;
 use crate::poll;
 use crate::reaper::Reaper;
 use crate::scratch::Scratch;
@@ -28,8 +30,11 @@ pub struct Repository {
     pub(crate) table: Arc<Table>,
     pub(crate) loader: Loader,
     pub(crate) turns: Turns,
-    /// Of every model that serves.
+    /// Of every model that serves, and of every ensemble that does not fit its models.
     pub(crate) sources: Mutex<HashMap<ModelId, Source>>,
+    pub(crate) dependencies: Mutex<Dependencies>,
+    /// Every ensemble that is known: it is made anew when something that it is made of changes.
+    pub(crate) ensembles: Mutex<HashMap<ModelId, Found>>,
     pub(crate) stop_polling: Arc<Stop>,
     pub(crate) scratch: Scratch,
     startup_failures: Vec<StartupFailure>,
@@ -65,6 +70,8 @@ impl Repository {
             loader,
             turns: Turns::default(),
             sources: Mutex::default(),
+            dependencies: Mutex::default(),
+            ensembles: Mutex::default(),
             stop_polling: Arc::default(),
             scratch: Scratch::default(),
             startup_failures: Vec::new(),
@@ -104,7 +111,7 @@ impl Repository {
                 Err(error) => failures.push(StartupFailure { model: model.clone(), error }),
             }
         }
-        let outcomes = self.load_all(&good).into_iter();
+        let outcomes = self.execute(self.plan(&good)).into_iter();
         failures.extend(outcomes.filter_map(|(model, outcome)| match outcome {
             Ok(()) => None,
             Err(Failure::Poll(error) | Failure::Load(error)) => Some(StartupFailure { model, error }),

@@ -49,6 +49,16 @@ impl Table {
         })
     }
 
+    /// Takes every version of `model` out of service. One that is not known stays so.
+    pub(crate) fn unload(&self, model: &ModelId) {
+        self.publish(|models| {
+            if let Some(entry) = models.get_mut(&model.name).and_then(|names| names.get_mut(&model.namespace))
+            {
+                entry.unload();
+            }
+        });
+    }
+
     /// Takes every version of `model` out of service, and forgets those that never served.
     pub(crate) fn remove(&self, model: &ModelId) {
         self.publish(|models| {

@@ -1,6 +1,6 @@
-//! Brings models to what is on disk, or came with a request: several at a time, and of each only the versions that
-//! have changed. A new version is built beside the old one and takes its place in one step; a load that fails
-//! leaves the old one serving (`ModelLifeCycle::AsyncLoad` and `ModelRepositoryManager::InitializeModelInfo`).
+//! Brings models to what is on disk, or came with a request: several at a time, each after what it is made of, and of each
+//! only the versions that have changed. A new version is built beside the old one and takes its place in one step; a load
+//! that fails leaves the old one serving (`ModelLifeCycle::AsyncLoad` and `LoadModelByDependency`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,11 +10,12 @@ use nereid_protocol::inference::ModelConfig;
 
 use crate::disk::ModelDir;
 use crate::fingerprint::Fingerprint;
-use crate::poll::{self, Polled};
+use crate::plan::{Found, Plan};
+use crate::poll::Polled;
 use crate::repository::Repository;
 use crate::states::Outcome;
 use crate::table::entry;
-use crate::{LoadParameters, ModelId, ModelVersion, parallel, versions};
+use crate::{LoadParameters, ModelId, ModelVersion, config, parallel, versions};
 
 /// A model to load.
 #[derive(Debug, Clone, Copy)]
@@ -28,11 +29,14 @@ pub(crate) struct Wanted<'a> {
 pub(crate) enum Failure {
     /// It was not found or its config is broken; nothing was changed.
     Poll(Error),
-    /// Versions were tried.
+    /// Versions were tried, or it is an ensemble that does not fit its models.
     Load(Error),
 }
 
-/// What the ready versions of a model were made from.
+/// What has become of models.
+pub(crate) type Ends = BTreeMap<ModelId, Result<(), Failure>>;
+
+/// What the ready versions of a model were made from, or what makes an ensemble invalid.
 #[derive(Debug)]
 pub(crate) struct Source {
     /// `None` if the folder must count as changed the next time.
@@ -51,17 +55,35 @@ struct Pending {
 }
 
 impl Repository {
-    /// Loads models, which the caller has the turn of, several versions at a time.
-    pub(crate) fn load_all(&self, wanted: &[Wanted<'_>]) -> BTreeMap<ModelId, Result<(), Failure>> {
-        let mut ends = BTreeMap::new();
-        let mut models = Vec::new();
-        for wanted in wanted {
-            match self.prepare(*wanted) {
-                Ok(Some(model)) => models.push(model),
-                Ok(None) => drop(ends.insert(wanted.model.clone(), Ok(()))),
-                Err(failure) => drop(ends.insert(wanted.model.clone(), Err(failure))),
+    /// Loads what `plan` has found, and ensembles that are made of it again, several versions at a time. The caller has
+    /// the turn of all of them.
+    pub(crate) fn execute(&self, plan: Plan) -> Ends {
+        let waves = {
+            let mut dependencies = self.dependencies.lock();
+            plan.apply(&mut dependencies);
+            let affected = plan.affected(&dependencies);
+            dependencies.waves(plan.found.keys().cloned().chain(affected).collect())
+        };
+        let Plan { mut found, mut ends, .. } = plan;
+        for wave in waves {
+            let mut models = Vec::new();
+            for id in wave {
+                let Some(found) = found.remove(&id).or_else(|| self.ensembles.lock().get(&id).cloned())
+                else {
+                    continue;
+                };
+                match self.prepare(found, &ends) {
+                    Ok(model) => models.push(model),
+                    Err(e) => drop(ends.insert(id, Err(Failure::Load(e)))),
+                }
             }
+            self.load_wave(models, &mut ends);
         }
+        ends
+    }
+
+    /// Loads models that do not need each other.
+    fn load_wave(&self, models: Vec<Pending>, ends: &mut Ends) {
         let tasks: Vec<(usize, u64)> = models
             .iter()
             .enumerate()
@@ -77,7 +99,6 @@ impl Repository {
         for (model, outcomes) in models.into_iter().zip(of_model) {
             ends.insert(model.model.id.clone(), self.finish(model, outcomes));
         }
-        ends
     }
 
     /// Loads `version`, or adapts it where it is.
@@ -105,16 +126,21 @@ impl Repository {
         end.map_err(Failure::Load)
     }
 
-    /// Finds a model, reads its config, chooses its versions and marks them as loading; `None` if nothing has
-    /// changed.
-    fn prepare(&self, wanted: Wanted<'_>) -> Result<Option<Pending>, Failure> {
-        let id = wanted.model;
-        let found = self.poll(wanted).map_err(|e| {
-            let id = id.to_string();
-            tracing::error!("Poll failed for model directory '{id:.400}': {e}");
-            Failure::Poll(e)
-        })?;
-        let Some((model, fingerprint)) = found else { return Ok(None) };
+    /// Chooses the versions of a model and marks them as loading. An ensemble that does not fit its models is taken out
+    /// of service instead.
+    fn prepare(&self, found: Found, ends: &Ends) -> Result<Pending> {
+        if config::is_ensemble(&found.model.config) {
+            self.ensembles.lock().insert(found.model.id.clone(), found.clone());
+        }
+        let Found { mut model, fingerprint } = found;
+        let source = Source { fingerprint, config: model.config.clone() };
+        if let Err(e) = self.compose(&mut model, ends) {
+            tracing::error!("{}", e.with_code());
+            self.sources.lock().insert(model.id.clone(), source);
+            self.table.unload(&model.id);
+            return Err(e);
+        }
+        let id = &model.id;
         let versions = versions::on_disk(&model.dir.path)
             .map(|present| versions::select(model.config.version_policy.as_ref(), &present, id));
         let versions = versions.and_then(|versions| {
@@ -128,38 +154,16 @@ impl Repository {
         // Even without a version the model is known from now on: lookups say so, and the server is not ready.
         match versions {
             Ok(versions) => {
-                let source = Source { fingerprint, config: model.config.clone() };
                 let kept = self.kept(&model, &source, &versions);
                 self.table.update(&model.id, |entry| entry.begin_load(&versions));
-                Ok(Some(Pending { model, source, versions, kept }))
+                Ok(Pending { model, source, versions, kept })
             }
             Err(e) => {
                 self.table.update(&model.id, |entry| entry.begin_load(&BTreeSet::new()));
                 tracing::error!("failed to load model '{id}': {e}");
-                Err(Failure::Load(e))
+                Err(e)
             }
         }
-    }
-
-    /// The model and what its folder looks like before anything in it is read; `None` if it serves as it is.
-    fn poll(&self, wanted: Wanted<'_>) -> Result<Option<(Polled, Option<Fingerprint>)>> {
-        let Wanted { model, parameters } = wanted;
-        let poll = |dir| poll::poll(model, dir, parameters.model_config()?, &self.options);
-        if !parameters.files.is_empty() {
-            // Without a fingerprint: the next load goes back to the disk, whatever is there.
-            return Ok(Some((poll(parameters.directory(&model.name, &self.scratch)?)?, None)));
-        }
-        let dir = self.locate(model)?;
-        let fingerprint = Fingerprint::take(&dir).ok();
-        if parameters.config.is_none() && fingerprint.is_some() && self.loaded_from(model, &fingerprint) {
-            return Ok(None);
-        }
-        let fingerprint = fingerprint.and_then(|fingerprint| fingerprint.settle(&dir));
-        Ok(Some((poll(dir)?, fingerprint)))
-    }
-
-    fn loaded_from(&self, model: &ModelId, fingerprint: &Option<Fingerprint>) -> bool {
-        self.sources.lock().get(model).is_some_and(|source| source.fingerprint == *fingerprint)
     }
 
     /// Which of `versions` serve and stay, because neither their files nor more of the config has changed than
@@ -171,7 +175,11 @@ impl Repository {
         versions: &BTreeSet<u64>,
     ) -> BTreeMap<u64, Arc<ModelVersion>> {
         let sources = self.sources.lock();
-        let before = sources.get(&model.id).filter(|before| !needs_reload(&before.config, &now.config));
+        // An ensemble is made anew: what it is made of may have changed.
+        let adaptable = |before: &&Source| {
+            !config::is_ensemble(&now.config) && !needs_reload(&before.config, &now.config)
+        };
+        let before = sources.get(&model.id).filter(adaptable);
         let (Some(before), Some(after)) = (before.and_then(|b| b.fingerprint.as_ref()), &now.fingerprint)
         else {
             return BTreeMap::new();

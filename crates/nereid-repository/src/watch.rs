@@ -40,12 +40,13 @@ impl Repository {
         let names: Vec<&str> = load.union(&unload).map(|model| &*model.name).collect();
         let _turn = self.turns.take(&names);
         for model in &unload {
-            self.sources.lock().remove(model);
+            self.forget(model);
             self.table.remove(model);
         }
         let parameters = &LoadParameters::default();
         let wanted: Vec<_> = load.iter().map(|model| Wanted { model, parameters }).collect();
-        self.load_all(&wanted);
+        let plan = self.plan(&wanted).and_without(unload.iter().map(|model| model.name.clone()));
+        self.execute(plan);
         Ok(())
     }
 
@@ -88,7 +89,9 @@ impl Repository {
             let present = namesakes.all().iter().filter(|namesake| !namesake.entry.retired);
             present.map(|namesake| namesake.id(name))
         });
-        let loaded = loaded.map(|model| (model.clone(), fingerprint(&model))).collect();
+        // Ensembles that do not fit their models have a source, and no version.
+        let known = loaded.chain(sources.keys().cloned());
+        let loaded = known.map(|model| (model.clone(), fingerprint(&model))).collect();
         Ok(changes(&loaded, &found))
     }
 }

@@ -11,7 +11,7 @@ use nereid_core::{DataType, Error, ModelConfig, Result};
 use nereid_protocol::inference as wire;
 use wire::model_optimization_policy::execution_accelerators;
 
-use super::{batch_io, dynamic_batching, instances, warm_up};
+use super::{batch_io, dynamic_batching, ensemble, instances, warm_up};
 
 /// Converts `config`, all but its sequence batcher, which [`super::sequence::apply`] adds.
 ///
@@ -30,9 +30,10 @@ pub(crate) fn convert(config: &wire::ModelConfig) -> Result<ModelConfig> {
         hidden_outputs: Vec::new(),
         batch_inputs: batch_io::inputs(config)?,
         batch_outputs: batch_io::outputs(config)?,
-        scheduling: match dynamic_batching(config) {
-            None => Scheduling::Default,
-            Some(batching) => Scheduling::DynamicBatching(dynamic(batching, max_batch_size)),
+        scheduling: match (dynamic_batching(config), ensemble::of(config)) {
+            (Some(batching), _) => Scheduling::DynamicBatching(dynamic(batching, max_batch_size)),
+            (None, Some(ensemble)) => Scheduling::Ensemble(ensemble::convert(ensemble)),
+            (None, None) => Scheduling::Default,
         },
         response_cache: config.response_cache.is_some_and(|cache| cache.enable),
         instances: instances::specs(config),

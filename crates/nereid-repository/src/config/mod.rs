@@ -1,7 +1,8 @@
 //! From what config.pbtxt says to what the program trusts, one step per file:
 //! [`backend_name`] guesses the backend, [`normalize`] adds defaults, [`complete`] adds what the backend
-//! reads from the model, [`validate`], [`tensors`], [`batch_io`] and [`instances`] refuse, [`convert`] gives core's config (of
-//! which [`warm_up`] is a part), and [`metrics`] says under which labels the model is counted.
+//! reads from the model, [`validate`], [`tensors`], [`batch_io`], [`instances`], [`ensemble`] and [`composing`] refuse,
+//! [`convert`] gives core's config (of which [`warm_up`] is a part), and [`metrics`] says under which labels the model is
+//! counted.
 //!
 //! Every step works on the generated `ModelConfig` message, which is what clients are shown; only
 //! [`convert`] knows the trusted form. No step reads a model file.
@@ -9,7 +10,9 @@
 pub(crate) mod backend_name;
 pub(crate) mod batch_io;
 pub(crate) mod complete;
+pub(crate) mod composing;
 pub(crate) mod convert;
+pub(crate) mod ensemble;
 pub(crate) mod instances;
 pub(crate) mod metrics;
 pub(crate) mod normalize;
@@ -37,6 +40,6 @@ fn dynamic_batching(config: &ModelConfig) -> Option<&ModelDynamicBatching> {
     }
 }
 
-fn is_ensemble(config: &ModelConfig) -> bool {
+pub(crate) fn is_ensemble(config: &ModelConfig) -> bool {
     matches!(config.scheduling_choice, Some(SchedulingChoice::EnsembleScheduling(_)))
 }

@@ -12,10 +12,7 @@ pub(crate) fn at_load(config: &ModelConfig) -> Result<()> {
     super::validate::response_cache(config)?; // with Triton's reason
     let name = &config.name;
     let decoupled = config.model_transaction_policy.is_some_and(|policy| policy.decoupled);
-    for (used, field) in [
-        (super::is_ensemble(config), "ensemble_scheduling"),
-        (decoupled, "model_transaction_policy.decoupled"),
-    ] {
+    for (used, field) in [(decoupled, "model_transaction_policy.decoupled")] {
         if used {
             return Err(Error::unsupported(format!(
                 "model '{name}' uses '{field}', which is not supported yet"

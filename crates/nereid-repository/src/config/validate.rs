@@ -8,7 +8,7 @@ use nereid_protocol::inference::{
     ModelConfig, ModelDynamicBatching, ModelMetrics, ModelQueuePolicy, model_metrics,
 };
 
-use super::{ENSEMBLE, dynamic_batching, is_ensemble, sequence};
+use super::{ENSEMBLE, dynamic_batching, ensemble, sequence};
 
 /// Backends whose platform is fixed.
 const PAIRS: [(&str, &[&str]); 4] = [
@@ -38,12 +38,9 @@ pub(crate) fn validate(config: &ModelConfig) -> Result<()> {
         check_dynamic_batching(batching, config)?;
     }
     sequence::validate(config)?;
-    if is_ensemble(config) && config.platform != ENSEMBLE {
-        return invalid(format!(
-            "ensemble scheduling cannot be set for model '{name}' whose platform is not {ENSEMBLE}"
-        ));
-    }
-    if !is_ensemble(config) && config.platform == ENSEMBLE {
+    if let Some(scheduling) = ensemble::of(config) {
+        ensemble::validate(scheduling, config)?;
+    } else if config.platform == ENSEMBLE {
         return invalid(format!(
             "ensemble scheduling must be set for ensemble {name} whose platform is {ENSEMBLE}"
         ));

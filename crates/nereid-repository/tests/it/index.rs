@@ -130,12 +130,6 @@ fn what_is_not_served_yet_says_so() {
         &(good() + "model_transaction_policy { decoupled: true }"),
         "m/1 UNAVAILABLE: Unsupported: model 'm' uses 'model_transaction_policy.decoupled', which is not supported yet",
     );
-    let ensemble = good().replace("onnxruntime_onnx", "ensemble")
-        + "ensemble_scheduling { step [ { model_name: \"x\" model_version: -1 } ] }";
-    check(
-        &ensemble,
-        "m/1 UNAVAILABLE: Unsupported: model 'm' uses 'ensemble_scheduling', which is not supported yet",
-    );
 }
 
 #[test]

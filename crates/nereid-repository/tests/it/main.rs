@@ -4,6 +4,7 @@
 mod backend;
 mod control;
 mod disk;
+mod ensembles;
 mod index;
 mod labels;
 mod lifecycle;
