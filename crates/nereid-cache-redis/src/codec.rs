@@ -5,7 +5,7 @@
 //! eight.
 
 use bytes::{Buf, Bytes};
-use nereid_core::{DataType, InferResponse, OutputTensor, Parameter, Shape, Timing};
+use nereid_core::{DataType, InferResponse, OutputTensor, Parameter, Shape};
 
 /// Changes with the form.
 const VERSION: u8 = 1;
@@ -63,7 +63,7 @@ pub(crate) fn decode(mut bytes: Bytes) -> Option<InferResponse> {
     for _ in 0..from.try_get_u32_le().ok()? {
         parameters.push((text(from)?, parameter(from)?));
     }
-    from.is_empty().then_some(InferResponse { outputs, parameters, timing: Timing::default() })
+    from.is_empty().then_some(InferResponse { outputs, parameters, ..InferResponse::default() })
 }
 
 fn output(from: &mut Bytes) -> Option<OutputTensor> {
@@ -137,7 +137,7 @@ mod tests {
                 ("d".into(), Parameter::Double(0.5)),
                 ("t".into(), Parameter::Text("ü".into())),
             ],
-            timing: Timing::default(),
+            ..InferResponse::default()
         }
     }
 
