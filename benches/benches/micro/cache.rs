@@ -66,6 +66,7 @@ impl Served {
         };
         let config = Arc::new(config);
         let options = SchedulerOptions {
+            delay_until_backlogged: 0,
             config: config.clone(),
             instances: vec![Box::new(TestInstance::identity())],
             delay_until_queued: 0,
