@@ -248,3 +248,47 @@ def test_a_cache_that_cannot_be_had_ends_the_server(tmp_path: pathlib.Path, flag
     server = Nereid(tmp_path / "models", tmp_path / "log", *flags)
     assert server.ended() == 1
     assert reason in server.log()
+
+
+ENSEMBLE = """
+platform: "ensemble"
+max_batch_size: 8
+input [ { name: "IN" data_type: TYPE_FP32 dims: [ -1 ] } ]
+output [ { name: "OUT" data_type: TYPE_FP32 dims: [ -1 ] } ]
+ensemble_scheduling {
+  step [
+    { model_name: "first" model_version: -1 input_map { key: "INPUT0" value: "IN" } output_map { key: "OUTPUT0" value: "middle" } },
+    { model_name: "second" model_version: -1 input_map { key: "INPUT0" value: "middle" } output_map { key: "OUTPUT0" value: "OUT" } }
+  ]
+}
+"""
+
+
+def ask_ensemble(server: Nereid, protocol: str, data: np.ndarray) -> None:
+    api = httpclient if protocol == "http" else grpcclient
+    tensor = api.InferInput("IN", data.shape, "FP32")
+    tensor.set_data_from_numpy(data)
+    with api.InferenceServerClient(server.http if protocol == "http" else server.grpc) as client:
+        np.testing.assert_array_equal(client.infer("whole", [tensor]).as_numpy("OUT"), data)
+
+
+@pytest.mark.parametrize(
+    ("cached", "expected"),
+    [
+        # Of the ensemble and its two models after three requests: successes, inferences, hits and misses.
+        (("whole",), [(3, 1, 2, 1), (1, 1, 0, 0), (1, 1, 0, 0)]),
+        (("whole", "first", "second"), [(3, 1, 2, 1), (1, 1, 0, 1), (1, 1, 0, 1)]),
+        (("second",), [(3, 3, 0, 0), (3, 3, 0, 0), (3, 1, 2, 1)]),
+    ],
+    ids=["ensemble", "all", "second"],
+)
+def test_ensembles_and_their_models_are_cached_each(tmp_path: pathlib.Path, protocol: str, cached: tuple[str, ...], expected: list) -> None:
+    repository = tmp_path / "models"
+    for name in ("first", "second"):
+        models.write_identity(repository, name, max_batch_size=8, more=CACHED if name in cached else "")
+    (repository / "whole/1").mkdir(parents=True)
+    (repository / "whole/config.pbtxt").write_text(ENSEMBLE + (CACHED if "whole" in cached else ""))
+    with serving(repository, tmp_path / "log", "--cache-config=local,size=100000") as server:
+        for _ in range(3):
+            ask_ensemble(server, protocol, rows(1.0, 2.0))
+        assert [counts(server, name) for name in ("whole", "first", "second")] == expected
