@@ -11,6 +11,16 @@ impl ValidRequest {
         self.inputs.extend(inputs);
     }
 
+    /// Adds those inputs that the request does not have yet.
+    pub fn inject_missing(&mut self, inputs: impl IntoIterator<Item = ValidInput>) {
+        for input in inputs {
+            if self.input(input.index).is_none() {
+                self.inputs.push(input);
+            }
+        }
+        self.inputs.sort_by_key(|input| input.index);
+    }
+
     /// Takes all injected inputs away again.
     pub fn withdraw(&mut self, config: &ModelConfig) {
         self.inputs.retain(|input| input.index < config.inputs.len());

@@ -2,9 +2,12 @@
 //! Texts are those of `GenerateWarmupData` in Triton's backend_model_instance.cc.
 
 use bytes::Bytes;
-use nereid_core::config::{WarmUpData, WarmUpInput, WarmUpSample};
-use nereid_core::shape::{Dims, element_count};
-use nereid_core::{DataType, Error, InferRequest, InputTensor, ModelConfig, Result, Shape, ValidRequest};
+use nereid_core::config::{Control, WarmUpData, WarmUpInput, WarmUpSample};
+use nereid_core::shape::{Dims, element_count, matches};
+use nereid_core::{
+    CorrelationId, DataType, Error, InferRequest, InputTensor, ModelConfig, Result, Sequence, Shape,
+    ValidInput, ValidRequest,
+};
 
 use crate::data_files;
 use crate::disk::ModelDir;
@@ -63,8 +66,49 @@ impl Maker<'_> {
             ));
         }
         let inputs = inputs.iter().map(|input| self.input(input)).collect::<Result<Vec<_>>>()?;
-        let request = ValidRequest::new(InferRequest { inputs, ..Default::default() }, self.config)?;
+        let (injected, inputs): (Vec<_>, Vec<_>) =
+            inputs.into_iter().partition(|input| self.injected(&input.name).is_some());
+        let sequence = Sequence { id: self.no_sequence(), ..Default::default() };
+        let request = InferRequest { inputs, sequence, ..Default::default() };
+        let mut request = ValidRequest::new(request, self.config)?;
+        for input in injected {
+            request.inject_missing([self.control(input)?]);
+        }
         Ok(Sample { name: name.clone(), count: *count, batch_size: *batch_size, request })
+    }
+
+    /// Position among the inputs that a scheduler of sequences adds.
+    fn injected(&self, name: &str) -> Option<usize> {
+        self.config.injected_inputs.iter().position(|input| &*input.name == name)
+    }
+
+    /// An id of the type that the model takes.
+    fn no_sequence(&self) -> CorrelationId {
+        let controls = self.config.sequence().map_or(&[][..], |batching| &batching.controls);
+        let mut ids = controls.iter().zip(&self.config.injected_inputs);
+        match ids.find(|(control, _)| matches!(control, Control::CorrelationId)) {
+            Some((_, input)) if input.datatype == DataType::Bytes => CorrelationId::Text(String::new()),
+            _ => CorrelationId::default(),
+        }
+    }
+
+    /// A control or a state, which a sample may name like any other input.
+    fn control(&self, input: InputTensor) -> Result<ValidInput> {
+        let InputTensor { name, datatype, shape, data } = input;
+        let position = self.injected(&name).unwrap_or_default();
+        let expected = &self.config.injected_inputs[position];
+        let dims = &shape[usize::from(self.config.batches()).min(shape.len())..];
+        if datatype != expected.datatype || !matches(&expected.dims, dims) {
+            return Err(Error::invalid_arg(format!(
+                "warmup sample '{}' of model '{}' gives input '{name}' as {datatype} {}, expected {} {}",
+                self.sample.name,
+                self.config.name,
+                Dims(dims),
+                expected.datatype,
+                Dims(&expected.dims)
+            )));
+        }
+        Ok(ValidInput { index: self.config.inputs.len() + position, shape, data })
     }
 
     fn input(&mut self, input: &WarmUpInput) -> Result<InputTensor> {

@@ -1,6 +1,8 @@
 //! Runs a batch on an instance that no scheduler has yet. Counted like any other, as in Triton: there is no other way
 //! to see that it has happened.
 
+use std::sync::Arc;
+
 use nereid_core::backend::Instance;
 use nereid_core::{
     Continuation, InferResponse, ModelConfig, Respond, Responder, Result, Timestamp, ValidRequest,
@@ -9,20 +11,26 @@ use nereid_core::{
 use super::instance::{self, Outcome};
 use super::queue::Entry;
 use crate::Statistics;
+use crate::sequence::Injector;
 
 /// Nobody looks at the answers but for the error.
 struct Nobody;
 
-/// Runs `requests`, which fit `config` and are not more than it allows, as one batch.
+/// Runs `requests`, which fit `config` and are not more than it allows, as one batch. What a scheduler of sequences would
+/// add to them may be there already, or is added.
 ///
 /// # Errors
 /// What the backend says; a panic of its is an error.
 pub fn warm_up(
     instance: &mut dyn Instance,
     config: &ModelConfig,
-    requests: Vec<ValidRequest>,
+    mut requests: Vec<ValidRequest>,
     statistics: &Statistics,
 ) -> Result<()> {
+    if config.sequence().is_some() {
+        let injector = Injector::new(Arc::new(config.clone()));
+        requests.iter_mut().for_each(|request| injector.complete(request));
+    }
     let now = Timestamp::now();
     let entry = |request| Entry::new(request, Responder::new(Nobody), now);
     let entries = requests.into_iter().map(entry).collect();

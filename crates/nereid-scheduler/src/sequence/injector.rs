@@ -37,16 +37,26 @@ impl Injector {
     /// Adds to `request` what its model wants to know. `states` is what the sequence's last request left behind; what
     /// has left nothing begins with the initial states, as does the first request.
     pub(crate) fn prepare(&self, request: &mut ValidRequest, states: &[StateTensor]) {
-        let Some(batching) = self.config.sequence() else { return };
-        let sequence = request.sequence().clone();
-        let carried = if sequence.start { &[] } else { states };
+        let injected = self.injected(request.sequence(), states);
+        request.inject(injected);
+    }
+
+    /// Adds what `request`, which warms the model up, leaves out of this.
+    pub(crate) fn complete(&self, request: &mut ValidRequest) {
+        let injected = self.injected(request.sequence(), &[]);
+        request.inject_missing(injected);
+    }
+
+    fn injected(&self, sequence: &Sequence, states: &[StateTensor]) -> Vec<ValidInput> {
         let mut injected = Vec::with_capacity(self.config.injected_inputs.len());
-        self.controls(batching, &mut injected, &sequence, true);
+        let Some(batching) = self.config.sequence() else { return injected };
+        let carried = if sequence.start { &[] } else { states };
+        self.controls(batching, &mut injected, sequence, true);
         for (number, state) in batching.states.iter().enumerate() {
             let StateTensor { shape, data } = carried.get(number).unwrap_or(&state.initial).clone();
             injected.push(ValidInput { index: self.config.inputs.len() + injected.len(), shape, data });
         }
-        request.inject(injected);
+        injected
     }
 
     /// Takes back what [`Self::prepare`] added.

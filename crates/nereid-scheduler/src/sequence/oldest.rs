@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use nereid_core::Timestamp;
 
-use super::sequencer::Seat;
+use super::batches::Seat;
 use crate::batching::batcher::{Batcher, Decision};
 use crate::batching::queue::Entry;
 

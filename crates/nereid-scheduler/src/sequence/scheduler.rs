@@ -27,10 +27,14 @@ impl SequenceScheduler {
     /// Starts one thread per instance, and one that watches the time.
     ///
     /// # Errors
-    /// The system refuses a thread.
+    /// The system refuses a thread, or an instance needs more than the rate limiter has.
     pub(crate) fn start(options: SchedulerOptions, batching: SequenceBatching) -> Result<Self> {
+        let limiter = options.rate_limiter.clone();
         let (shared, instances) = Shared::new(options, batching);
         let scheduler = Self { shared: Arc::new(shared), threads: Mutex::default() };
+        if let Some(limiter) = limiter {
+            scheduler.shared.register(&limiter)?;
+        }
         for (number, instance) in instances.into_iter().enumerate() {
             let body = move |shared: &Arc<Shared>| worker::run(shared, number, instance);
             scheduler.spawn(&format!("sequence-{number}"), body)?;

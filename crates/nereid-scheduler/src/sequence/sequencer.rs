@@ -1,5 +1,5 @@
-//! Which sequence holds which slot, what its requests may do, and what each instance runs next. Pure: told the time,
-//! asked for decisions, answers nobody.
+//! Which sequence holds which slot, and what its requests may do. What an instance runs next is in [`super::batches`].
+//! Pure: told the time, asked for decisions, answers nobody.
 //!
 //! The rules are Triton's (`sequence_batch_scheduler.cc`). A sequence begins with a request that says so and gets the
 //! lowest free slot, or joins the backlog; it holds the slot until its last request leaves it, it is idle for too long,
@@ -10,79 +10,50 @@ use std::collections::{BTreeSet, BinaryHeap, HashMap};
 use std::sync::Arc;
 
 use nereid_core::config::{SequenceBatching, Strategy};
-use nereid_core::{
-    CorrelationId, Error, InferResponse, ModelConfig, Responder, Result, Timestamp, ValidRequest,
-};
+use nereid_core::{CorrelationId, Error, ModelConfig, Result, Timestamp, ValidRequest};
 
 use super::admission::{self, Standing};
 use super::backlog::{Backlog, Waiting};
-use super::direct::{self, Decision};
+use super::batches::Seat;
 use super::hold::Hold;
 use super::injector::Injector;
 use super::oldest::Ready;
 use super::slot::{Holder, Place, Slot};
-use crate::batching::batcher::{self, Batcher};
+use crate::batching::batcher::Batcher;
 use crate::batching::queue::{Entry, Ticket};
 
 /// All sequences of one version of a model.
 #[derive(Debug)]
 pub(crate) struct Sequencer {
     config: Arc<ModelConfig>,
-    batching: SequenceBatching,
-    batcher: Batcher,
-    injector: Injector,
+    pub(super) batching: SequenceBatching,
+    pub(super) batcher: Batcher,
+    pub(super) injector: Injector,
     /// Slots of each instance, as many as have been used so far.
-    slots: Vec<Vec<Slot>>,
+    pub(super) slots: Vec<Vec<Slot>>,
     /// Slots that each instance may have.
-    capacity: usize,
+    pub(super) capacity: usize,
     /// Requests of each instance that may run; only with the oldest strategy.
-    ready: Vec<Ready>,
+    pub(super) ready: Vec<Ready>,
     /// Sequences that have a slot and may go on.
     assigned: HashMap<CorrelationId, Place>,
     /// Slots that were used and are free.
     free: BinaryHeap<Reverse<Place>>,
-    backlog: Backlog,
+    pub(super) backlog: Backlog,
     /// When to look whether the sequence in a slot is idle. Looking early is allowed.
     watched: BTreeSet<(Timestamp, Place)>,
-    hold: Hold,
+    pub(super) hold: Hold,
     next_serial: u64,
     next_number: u64,
     /// Id of the next iterative sequence.
     next_id: u64,
     /// Nothing is held back for company any more.
-    hurried: bool,
+    pub(super) hurried: bool,
     stopping: bool,
     /// No request comes any more.
     closing: bool,
-    /// Instances that have something new to look at.
-    woken: BTreeSet<usize>,
-}
-
-/// Where a request of a batch comes from.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Seat {
-    slot: usize,
-    /// Of the sequence; `None` for a null request.
-    number: Option<u64>,
-}
-
-/// A batch: requests, and where each comes from.
-#[derive(Debug)]
-pub(crate) struct Job {
-    pub(crate) entries: Vec<Entry>,
-    pub(crate) seats: Vec<Seat>,
-}
-
-/// What an instance is to do.
-#[derive(Debug)]
-pub(crate) enum Next {
-    /// Nothing, until told.
-    Idle,
-    /// Look again then, or when told.
-    Wait {
-        until: Timestamp,
-    },
-    Run(Job),
+    /// Instances that have something new to look at, some of them more than once.
+    pub(super) woken: Vec<usize>,
 }
 
 /// A request that is not accepted, and why.
@@ -121,7 +92,7 @@ impl Sequencer {
             hurried: false,
             stopping: false,
             closing: false,
-            woken: BTreeSet::new(),
+            woken: Vec::new(),
             config,
             batching,
         }
@@ -209,7 +180,7 @@ impl Sequencer {
             if let Some(slot) = held {
                 let place = Place { slot, instance };
                 let queue = &mut self.slot(place).queue;
-                if let Some(position) = queue.iter().position(|entry| entry.serial == ticket.serial) {
+                if let Ok(position) = queue.binary_search_by_key(&ticket.serial, |entry| entry.serial) {
                     cancelled.extend(queue.drain(position..));
                     self.shut(place);
                     self.settle(place);
@@ -244,106 +215,6 @@ impl Sequencer {
     pub(crate) fn next_expiry(&self) -> Option<Timestamp> {
         let idle = self.watched.first().map(|(watched, _)| *watched);
         [idle, self.backlog.next_expiry()].into_iter().flatten().min()
-    }
-
-    /// What `instance`, which runs nothing, is to do at `now`.
-    pub(crate) fn next(&mut self, instance: usize, now: Timestamp) -> Next {
-        self.woken.remove(&instance);
-        if self.is_held(instance) {
-            return Next::Idle;
-        }
-        let judged = if self.hurried { Timestamp::from_ns(u64::MAX) } else { now };
-        match &self.batching.strategy {
-            Strategy::Direct(rule) => {
-                let slots = &self.slots[instance];
-                match direct::decide(*rule, slots, self.capacity, judged) {
-                    Decision::Idle => Next::Idle,
-                    Decision::Wait { until } => Next::Wait { until },
-                    Decision::Run { leader, slots } => Next::Run(self.rows(instance, leader, slots, now)),
-                }
-            }
-            Strategy::Oldest(_) => match self.ready[instance].decide(&self.batcher, judged) {
-                batcher::Decision::Idle => Next::Idle,
-                batcher::Decision::Wait { until, .. } => Next::Wait { until },
-                batcher::Decision::Run { requests } => {
-                    let (entries, seats) = self.ready[instance].take(requests);
-                    Next::Run(Job { entries, seats })
-                }
-            },
-        }
-    }
-
-    /// The batch of the first `count` slots: the next request of each that goes together with that of slot `leader`, and
-    /// null requests for the others.
-    fn rows(&mut self, instance: usize, leader: usize, count: usize, now: Timestamp) -> Job {
-        let first = self.take(Place { slot: leader, instance }).expect("the leader has a request");
-        let mut rows: Vec<Option<Entry>> = (0..count).map(|_| None).collect();
-        let mut seats = Vec::with_capacity(count);
-        for (slot, row) in rows.iter_mut().enumerate() {
-            let place = Place { slot, instance };
-            let number = self.slot(place).holder.as_ref().map(|holder| holder.number);
-            if slot != leader {
-                *row = self.take(place);
-                if let Some(other) = row.take_if(|other| !self.batcher.joins(&first.request, &other.request))
-                {
-                    self.put_back(place, other);
-                }
-            }
-            let filled = slot == leader || row.is_some();
-            seats.push(Seat { slot, number: number.filter(|_| filled) });
-        }
-        let mut entries = Vec::with_capacity(count);
-        for (slot, row) in rows.into_iter().enumerate() {
-            entries.push(match row {
-                Some(entry) => entry,
-                None => self.injector.null(&first.request, now),
-            });
-            let place = Place { slot, instance };
-            self.settle(place);
-        }
-        entries[leader] = first;
-        Job { entries, seats }
-    }
-
-    /// The next request of `place`, prepared.
-    fn take(&mut self, place: Place) -> Option<Entry> {
-        let slot = &mut self.slots[place.instance][place.slot];
-        let mut entry = slot.queue.pop_front()?;
-        self.injector.prepare(&mut entry.request, &slot.states);
-        Some(entry)
-    }
-
-    /// Undoes [`Self::take`].
-    fn put_back(&mut self, place: Place, mut entry: Entry) {
-        self.injector.withdraw(&mut entry.request);
-        self.slot(place).queue.push_front(entry);
-    }
-
-    /// Books what became of a batch of `instance`: `answers` are those to the requests of `seats`. Takes the states out of
-    /// them.
-    pub(crate) fn complete(
-        &mut self,
-        instance: usize,
-        seats: &[Seat],
-        answers: &mut [(Responder, Result<InferResponse>)],
-    ) {
-        for (seat, (_, result)) in seats.iter().zip(answers) {
-            let Some(number) = seat.number else { continue };
-            let place = Place { slot: seat.slot, instance };
-            let states = result.as_mut().map(|response| std::mem::take(&mut response.states));
-            let iterative = self.batching.iterative;
-            let slot = self.slot(place);
-            slot.in_flight = false;
-            if slot.is_held_by(number) {
-                if let Ok(states) = states {
-                    slot.states = states;
-                }
-                if iterative {
-                    self.shut(place); // no backend asks to see a request again
-                }
-            }
-            self.settle(place);
-        }
     }
 
     /// Requests that wait.
@@ -385,14 +256,14 @@ impl Sequencer {
 
     /// Whether `instance` has run all that it will ever get.
     pub(crate) fn is_drained(&self, instance: usize) -> bool {
-        let is_empty = self.slots[instance].iter().all(|slot| slot.queue.is_empty());
+        let is_empty = || self.slots[instance].iter().all(|slot| slot.queue.is_empty());
         // A sequence in the backlog gets the first slot that is done, which with an empty queue each is.
-        self.closing && is_empty && self.ready[instance].len() == 0
+        self.closing && is_empty() && self.ready[instance].len() == 0
     }
 
     /// Takes the instances that have something new to look at.
-    pub(crate) fn take_woken(&mut self) -> BTreeSet<usize> {
-        std::mem::take(&mut self.woken)
+    pub(crate) fn take_woken(&mut self) -> impl Iterator<Item = usize> {
+        self.woken.drain(..)
     }
 
     /// The lowest free slot, if there is one.
@@ -408,12 +279,12 @@ impl Sequencer {
         Some(Place { slot: slots.len() - 1, instance })
     }
 
-    fn slot(&mut self, place: Place) -> &mut Slot {
+    pub(super) fn slot(&mut self, place: Place) -> &mut Slot {
         &mut self.slots[place.instance][place.slot]
     }
 
     /// The sequence in `place` takes no more requests.
-    fn shut(&mut self, place: Place) {
+    pub(super) fn shut(&mut self, place: Place) {
         if let Some(holder) = &mut self.slots[place.instance][place.slot].holder
             && holder.open
         {
@@ -424,8 +295,8 @@ impl Sequencer {
     }
 
     /// Moves on what can move: the next request becomes ready, a slot whose sequence is over goes to the next one.
-    fn settle(&mut self, place: Place) {
-        self.woken.insert(place.instance);
+    pub(super) fn settle(&mut self, place: Place) {
+        self.woken.push(place.instance);
         loop {
             if matches!(self.batching.strategy, Strategy::Oldest(_)) && !self.slot(place).in_flight {
                 let number = self.slot(place).holder.as_ref().map(|holder| holder.number);
@@ -460,25 +331,7 @@ impl Sequencer {
         true
     }
 
-    /// Whether a test hook holds `instance` back.
-    fn is_held(&mut self, instance: usize) -> bool {
-        if !self.hold.holds(instance) {
-            return false;
-        }
-        if matches!(self.batching.strategy, Strategy::Oldest(_)) {
-            self.hold.release(instance, self.ready[instance].len());
-        } else {
-            let queued = self.slots.iter().flatten().map(|slot| slot.queue.len()).sum();
-            self.hold.release_all(queued, self.backlog.len());
-        }
-        if !self.hold.holds(instance) {
-            self.wake_all();
-            self.woken.remove(&instance);
-        }
-        self.hold.holds(instance)
-    }
-
-    fn wake_all(&mut self) {
+    pub(super) fn wake_all(&mut self) {
         self.woken.extend(0..self.slots.len());
     }
 }

@@ -10,11 +10,14 @@ use nereid_core::config::SequenceBatching;
 use nereid_core::{Continuations, Error, ModelConfig, Result, Timestamp};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
+use super::batches::{Job, Plan};
 use super::hold::Hold;
-use super::sequencer::{Job, Refused, Sequencer};
+use super::sequencer::{Refused, Sequencer};
+use super::turns::{Turned, Turns};
 use crate::SchedulerOptions;
 use crate::batching::instance::{self, Outcome};
 use crate::batching::queue::{Entry, Ticket};
+use crate::rate_limiter::Grant;
 use crate::statistics::{FailureReason, Statistics};
 
 /// What the sequence batcher and its threads share.
@@ -30,10 +33,22 @@ pub(crate) struct Shared {
 
 pub(crate) struct State {
     pub(crate) sequencer: Sequencer,
+    /// Instances at the rate limiter, where it has a say.
+    pub(super) turns: Option<Turns>,
     /// When the reaper will look next.
     pub(crate) reaper_until: Option<Timestamp>,
     /// The reaper ends.
     pub(crate) closed: bool,
+}
+
+/// What an instance is to do.
+pub(crate) enum Next {
+    /// Nothing, until told.
+    Idle,
+    /// Look again then, or when told.
+    Wait { until: Timestamp },
+    /// Run this, under the rate limiter's grant where there has to be one.
+    Run(Job, Option<Grant>),
 }
 
 impl Shared {
@@ -56,7 +71,7 @@ impl Shared {
         let shared = Self {
             config,
             statistics,
-            state: Mutex::new(State { sequencer, reaper_until: None, closed: false }),
+            state: Mutex::new(State { sequencer, turns: None, reaper_until: None, closed: false }),
             work: (0..count).map(|_| Condvar::new()).collect(),
             expiry: Condvar::new(),
         };
@@ -100,6 +115,25 @@ impl Shared {
             MutexGuard::unlocked(state, || {
                 instance::fail(rejected, now, FailureReason::Rejected, &error, &self.statistics);
             });
+        }
+    }
+
+    /// What instance `number` is to do. The lock may be released meanwhile.
+    pub(crate) fn next(&self, state: &mut MutexGuard<'_, State>, number: usize, now: Timestamp) -> Next {
+        loop {
+            let plan = state.sequencer.plan(number, now);
+            let grant = match self.in_turn(state, number, &plan) {
+                None => continue,
+                Some(Turned::Wait) => return Next::Idle,
+                Some(Turned::Go(grant)) => grant,
+            };
+            let job = state.sequencer.carry_out(number, &plan, now);
+            self.notify(state);
+            return match (job, plan) {
+                (Some(job), _) => Next::Run(job, grant),
+                (None, Plan::Wait { until }) => Next::Wait { until },
+                (None, _) => Next::Idle,
+            };
         }
     }
 

@@ -6,8 +6,7 @@ use nereid_core::backend::Instance;
 use nereid_core::{Continuations, Timestamp};
 use parking_lot::MutexGuard;
 
-use super::sequencer::Next;
-use super::shared::Shared;
+use super::shared::{Next, Shared};
 
 /// Runs until no request comes any more and all of instance `number` are done.
 pub(crate) fn run(shared: &Arc<Shared>, number: usize, mut instance: Box<dyn Instance>) {
@@ -16,12 +15,11 @@ pub(crate) fn run(shared: &Arc<Shared>, number: usize, mut instance: Box<dyn Ins
     let mut state = shared.state.lock();
     loop {
         let now = Timestamp::now();
-        let next = state.sequencer.next(number, now);
-        shared.notify(&mut state);
-        match next {
-            Next::Run(job) => {
+        match shared.next(&mut state, number, now) {
+            Next::Run(job, grant) => {
                 drop(state);
                 shared.run(number, &mut *instance, job, &mut later);
+                drop(grant); // whoever it lets in is told, hence without the lock
                 state = shared.state.lock();
             }
             Next::Wait { .. } | Next::Idle if !later.is_empty() => {}

@@ -6,6 +6,7 @@ mod cancellation;
 mod ensemble;
 mod held;
 mod rate_limiter;
+mod sequence;
 mod statistics;
 mod warm_up;
 

@@ -9,7 +9,7 @@ use nereid_scheduler::{RateLimiter, ResourceLimits};
 use super::*;
 
 /// `config` with instances that need so many copies of `R` each.
-fn needing(config: ModelConfig, priority: u32, copies: &[u32]) -> ModelConfig {
+pub(super) fn needing(config: ModelConfig, priority: u32, copies: &[u32]) -> ModelConfig {
     let spec = |&count: &u32| InstanceSpec {
         rate_limiter: RateLimiterSpec {
             resources: vec![ResourceSpec { name: "R".into(), global: false, count }],
@@ -20,11 +20,11 @@ fn needing(config: ModelConfig, priority: u32, copies: &[u32]) -> ModelConfig {
     ModelConfig { instances: copies.iter().map(spec).collect(), ..config }
 }
 
-fn limiter() -> Arc<RateLimiter> {
+pub(super) fn limiter() -> Arc<RateLimiter> {
     Arc::new(RateLimiter::new(ResourceLimits::default()))
 }
 
-fn limited(
+pub(super) fn limited(
     limiter: &Arc<RateLimiter>,
     config: ModelConfig,
     instances: Vec<Box<dyn Instance>>,
@@ -54,7 +54,7 @@ impl Gate {
 }
 
 /// Until so many instances wait for their turn.
-fn wait_for(waiting: usize, limiter: &RateLimiter) {
+pub(super) fn wait_for(waiting: usize, limiter: &RateLimiter) {
     let start = Timestamp::now();
     while limiter.waiting() != waiting {
         assert!(Timestamp::now().since(start) < LONG, "{} instances wait, not {waiting}", limiter.waiting());
