@@ -72,6 +72,35 @@ def write_identity(
     (repository / name / "config.pbtxt").write_text(config)
 
 
+def write_ensemble(
+    repository: pathlib.Path,
+    name: str,
+    inputs: dict[str, tuple],
+    outputs: dict[str, tuple],
+    steps: Iterable[tuple[str, dict[str, str], dict[str, str]]],
+    *,
+    max_batch_size: int = 8,
+    more: str = "",
+) -> None:
+    """An ensemble. Tensors are a protocol name, dims and, if there is something, more; a step is a model, its inputs' and its
+    outputs' tensors. `more` is the rest of `ensemble_scheduling`."""
+    sides = []
+    for side, tensors in (("input", inputs), ("output", outputs)):
+        parts = [f'{{ name: "{key}" data_type: TYPE_{kind} dims: {dims} {" ".join(rest)} }}' for key, (kind, dims, *rest) in tensors.items()]
+        sides.append(f"{side} [ {', '.join(parts)} ]\n")
+    parts = []
+    for model, *maps in steps:
+        pairs = [
+            f'{side}_map {{ key: "{key}" value: "{value}" }}'
+            for side, pairs in zip(("input", "output"), maps, strict=True)
+            for key, value in pairs.items()
+        ]
+        parts.append(f'{{ model_name: "{model}" model_version: -1 {" ".join(pairs)} }}')
+    (repository / name / "1").mkdir(parents=True)
+    config = f'platform: "ensemble"\nmax_batch_size: {max_batch_size}\n{"".join(sides)}ensemble_scheduling {{ step [ {", ".join(parts)} ] {more} }}\n'
+    (repository / name / "config.pbtxt").write_text(config)
+
+
 def identity(datatype: str) -> onnx.ModelProto:
     """`OUTPUT0 = INPUT0`, of any shape `[N, M]`; comes without a config."""
     element = TYPES[datatype]
