@@ -117,6 +117,55 @@ fn strings() {
     }
 }
 
+const SEQUENCE: &str = r#"
+    sequence_batching {
+        control_input [
+            { name: "START" control [ { kind: CONTROL_SEQUENCE_START int32_false_true: [ 3, 4 ] } ] },
+            { name: "READY" control [ { kind: CONTROL_SEQUENCE_READY fp32_false_true: [ 0, 1 ] } ] },
+            { name: "CORRID" control [ { kind: CONTROL_SEQUENCE_CORRID data_type: TYPE_UINT64 } ] }
+        ]
+        state [ { input_name: "IN" output_name: "OUT" data_type: TYPE_INT8 dims: 2 } ]
+    }
+"#;
+
+/// The state that goes out is not there: what is looked at is what goes in.
+#[test]
+fn what_a_sequence_batcher_would_add() {
+    let plain = "input INPUT0 FP32 -1 2\noutput OUTPUT0 FP32 -1 2\n";
+    let stateless = SEQUENCE.split("state [").next().unwrap().to_owned() + "}\n";
+    let check = |inputs: &[(&str, &str)], expected: &[&[u8]]| {
+        let samples = sample("s", "batch_size: 2 count: 2", inputs);
+        let batches = seen(8, plain, &(stateless.clone() + &samples), &[]);
+        assert_eq!(batches.len(), 2);
+        for request in batches.concat() {
+            let (shapes, data): (Vec<_>, Vec<_>) = request.into_iter().unzip();
+            assert_eq!(shapes, [vec![1, 2], vec![1, 1], vec![1, 1], vec![1, 1]]);
+            assert_eq!(data[1..], *expected);
+        }
+    };
+    let given = ("START", "data_type: TYPE_INT32 dims: 1 zero_data: true");
+    check(&[("INPUT0", ZEROS)], &[&3_i32.to_le_bytes(), &1_f32.to_le_bytes(), &[0; 8]]);
+    check(&[("INPUT0", ZEROS), given], &[&[0; 4], &1_f32.to_le_bytes(), &[0; 8]]);
+    let wrong = [("INPUT0", ZEROS), ("READY", "data_type: TYPE_INT32 dims: 1 zero_data: true")];
+    for (samples, text) in [
+        (&wrong[..], "warmup sample 's' of model 'm' gives input 'READY' as INT32 [1], expected FP32 [1]"),
+        (
+            &[("INPUT0", ZEROS)],
+            "failed to run warmup sample 's': model 'm' left out a state of its sequences; ",
+        ),
+    ] {
+        let repo = Repo::new();
+        let sequence = if samples.len() == 1 { SEQUENCE } else { &stateless };
+        let config = head("m", 8) + ONE + sequence + &sample("s", "batch_size: 2", samples);
+        repo.model("m", &config, &format!("{plain}watched"));
+        let failures = failures(&repo.open());
+        assert!(failures.len() == 1 && failures[0].contains(text), "{failures:?}");
+        for request in repo.backend.watch.take().concat() {
+            assert_eq!(request[4], (vec![1, 2], Bytes::from_static(&[0, 0])), "the initial state");
+        }
+    }
+}
+
 #[test]
 fn samples_that_do_not_fit_fail_the_load_and_nothing_else() {
     let cases: &[(&str, &str, &str)] = &[
