@@ -167,7 +167,7 @@ impl ModelEntry {
         }
         for model in models {
             if let Some(slot) = self.versions.get(&model.version).filter(|slot| slot.serial != model.serial) {
-                slot.model.iter().for_each(|before| before.scheduler().stop_waiting());
+                slot.model.iter().for_each(|before| before.scheduler().retire());
             }
             let slot = Slot {
                 state: State::Ready,
@@ -192,7 +192,7 @@ impl Slot {
     fn unload(&mut self) {
         if let Some(model) = self.model.take() {
             // Nobody finds it any more, so that the company its requests wait for would never come.
-            model.scheduler().stop_waiting();
+            model.scheduler().retire();
             *self = Self::unloading(&model);
         }
     }

@@ -105,6 +105,14 @@ impl Kind {
         }
     }
 
+    /// See [`crate::Scheduler::retire`].
+    pub(crate) fn retire(&self) {
+        match self {
+            Self::Sequence(scheduler) => scheduler.retire(),
+            Self::Batching(_) | Self::Ensemble(_) => self.stop_waiting(),
+        }
+    }
+
     /// See [`crate::Scheduler::stop`].
     pub(crate) fn stop(&self) {
         match self {

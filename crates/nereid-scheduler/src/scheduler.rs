@@ -146,6 +146,12 @@ impl Scheduler {
         self.kind.stop_waiting();
     }
 
+    /// Nobody finds this version any more: as [`Self::stop_waiting`], and a sequence that cannot go on makes room for those
+    /// that wait.
+    pub fn retire(&self) {
+        self.kind.retire();
+    }
+
     /// Refuses new requests; those already queued run, without waiting for company.
     pub fn stop(&self) {
         self.kind.stop();

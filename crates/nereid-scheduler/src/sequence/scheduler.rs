@@ -79,6 +79,11 @@ impl SequenceScheduler {
         self.shared.stop_waiting();
     }
 
+    /// See [`crate::Scheduler::retire`].
+    pub(crate) fn retire(&self) {
+        self.shared.retire();
+    }
+
     /// See [`crate::Scheduler::stop`].
     pub(crate) fn stop(&self) {
         self.shared.stop();

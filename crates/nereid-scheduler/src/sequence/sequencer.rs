@@ -50,6 +50,8 @@ pub(crate) struct Sequencer {
     /// Nothing is held back for company any more.
     pub(super) hurried: bool,
     stopping: bool,
+    /// Hardly any request comes any more: a sequence without one makes room for those that have some.
+    retired: bool,
     /// No request comes any more.
     closing: bool,
     /// Instances that have something new to look at, some of them more than once.
@@ -91,6 +93,7 @@ impl Sequencer {
             next_id: 1,
             hurried: false,
             stopping: false,
+            retired: false,
             closing: false,
             woken: Vec::new(),
             config,
@@ -126,6 +129,8 @@ impl Sequencer {
             if let Some(place) = self.free_place() {
                 self.fill(place);
                 self.settle(place);
+            } else if self.retired {
+                self.settle_all();
             }
             number
         };
@@ -229,6 +234,13 @@ impl Sequencer {
         self.release_held();
     }
 
+    /// See [`crate::Scheduler::retire`].
+    pub(crate) fn retire(&mut self) {
+        self.retired = true;
+        self.stop_waiting();
+        self.settle_all();
+    }
+
     /// No sequence begins any more.
     pub(crate) fn stop(&mut self) {
         self.stopping = true;
@@ -239,12 +251,9 @@ impl Sequencer {
     pub(crate) fn close(&mut self) {
         self.closing = true;
         self.stop();
-        for instance in 0..self.slots.len() {
-            for slot in 0..self.slots[instance].len() {
-                let place = Place { slot, instance };
-                self.shut(place);
-                self.settle(place);
-            }
+        for place in self.places() {
+            self.shut(place);
+            self.settle(place);
         }
     }
 
@@ -305,10 +314,25 @@ impl Sequencer {
                     self.ready[place.instance].push(entry, Seat { slot: place.slot, number });
                 }
             }
+            if self.retired && self.backlog.len() > 0 && self.slot(place).is_unused() {
+                self.shut(place);
+            }
             if !self.slot(place).is_done() || !self.fill(place) {
                 return;
             }
         }
+    }
+
+    fn settle_all(&mut self) {
+        self.places().into_iter().for_each(|place| self.settle(place));
+    }
+
+    /// Every slot that has been used.
+    fn places(&self) -> Vec<Place> {
+        let of = |(instance, slots): (usize, &Vec<Slot>)| {
+            (0..slots.len()).map(move |slot| Place { slot, instance }).collect::<Vec<_>>()
+        };
+        self.slots.iter().enumerate().flat_map(of).collect()
     }
 
     /// Gives `place`, whose sequence is over, to the first sequence of the backlog; frees it if there is none.

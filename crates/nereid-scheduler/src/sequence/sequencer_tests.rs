@@ -167,6 +167,25 @@ fn sequences_go_on_while_the_scheduler_stops_until_nobody_can_send() {
 }
 
 #[test]
+fn a_retired_scheduler_lets_nobody_wait_for_a_sequence_that_cannot_go_on() {
+    let check = |strategy: Strategy| {
+        let mut bench = Bench::new(config(strategy, 1), 1);
+        bench.send(1, Start, 1.0);
+        bench.send(2, Start, 2.0);
+        assert_eq!((bench.run(0), bench.run(0)), (vec![1.0], vec![]));
+        bench.sequencer.retire();
+        assert_eq!(bench.run(0), [2.0]);
+        bench.send(2, Middle, 3.0);
+        assert_eq!(bench.run(0), [3.0], "nobody waits for its slot");
+        bench.send(3, Only, 4.0);
+        assert_eq!(bench.run(0), [4.0], "who comes all the same is served");
+        assert_eq!(bench.refused(2, Middle).0, ErrorCode::InvalidArg);
+    };
+    check(direct());
+    check(oldest(1));
+}
+
+#[test]
 fn slots_are_made_when_they_are_needed() {
     let mut bench = Bench::new(config(oldest(usize::MAX), 4), 2);
     for id in 1..=5 {

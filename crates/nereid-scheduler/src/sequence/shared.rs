@@ -165,6 +165,13 @@ impl Shared {
         self.notify(&mut state);
     }
 
+    /// See [`crate::Scheduler::retire`].
+    pub(crate) fn retire(&self) {
+        let mut state = self.state.lock();
+        state.sequencer.retire();
+        self.notify(&mut state);
+    }
+
     /// No sequence begins any more.
     pub(crate) fn stop(&self) {
         let mut state = self.state.lock();

@@ -47,8 +47,13 @@ impl Slot {
         self.holder.as_ref().is_some_and(|holder| holder.number == number)
     }
 
+    /// Whether nothing is there that its sequence has sent.
+    pub(crate) fn is_unused(&self) -> bool {
+        self.queue.is_empty() && !self.in_flight
+    }
+
     /// Whether its sequence has ended and left nothing behind.
     pub(crate) fn is_done(&self) -> bool {
-        self.queue.is_empty() && !self.in_flight && self.holder.as_ref().is_some_and(|holder| !holder.open)
+        self.is_unused() && self.holder.as_ref().is_some_and(|holder| !holder.open)
     }
 }
