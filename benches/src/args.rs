@@ -60,6 +60,12 @@ pub struct BenchArgs {
     /// Leave resnet50 out
     #[arg(long)]
     pub no_resnet: bool,
+    /// Leave the comparison of schedulers out
+    #[arg(long)]
+    pub no_schedulers: bool,
+    /// Measure nothing but the comparison of schedulers
+    #[arg(long, conflicts_with = "no_schedulers")]
+    pub schedulers_only: bool,
     /// Connections that gRPC streams share, at most one per stream
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = in_flight)]
     pub grpc_connections: usize,

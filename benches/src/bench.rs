@@ -1,4 +1,4 @@
-//! The whole bench in order: start-up, mnist_mlp, perf_analyzer if asked for, ResNet-50.
+//! The whole bench in order: start-up, mnist_mlp, perf_analyzer if asked for, schedulers, ResNet-50.
 
 use std::path::Path;
 use std::time::Duration;
@@ -16,6 +16,7 @@ use crate::perf_analyzer;
 use crate::progress::step;
 use crate::report::{Cell, Report, Row};
 use crate::repository::Scratch;
+use crate::schedulers;
 use crate::server::{Nereid, NereidOptions};
 use crate::startup;
 
@@ -38,9 +39,16 @@ pub fn run(args: &BenchArgs) -> Result<Report> {
         server.display()
     );
     let mut report = Report { cores: cpu::available_cores(), pinned: args.pin, ..Report::default() };
-    mnist(args, &server, &mut report)?;
+    if !args.schedulers_only {
+        mnist(args, &server, &mut report)?;
+    }
+    if !args.no_schedulers {
+        let scratch = Scratch::new(&args.model_repository, MNIST, None)?;
+        let mnist = BareRun::start(MNIST, &scratch.model_file, 1, 1)?;
+        report.schedulers = schedulers::measure(args, &server, &scratch, &mnist)?;
+    }
     let repository = args.model_repository.join(RESNET);
-    if args.no_resnet {
+    if args.no_resnet || args.schedulers_only {
         step("resnet50 is left out, as asked");
     } else if repository.is_dir() {
         resnet(args, &server, &mut report)?;
@@ -82,7 +90,8 @@ fn mnist(args: &BenchArgs, server: &Path, report: &mut Report) -> Result<()> {
     };
     for transport in Transport::ALL {
         for &in_flight in &args.concurrency {
-            let load = Load { transport, in_flight, grpc_connections: args.grpc_connections };
+            let load =
+                Load { transport, in_flight, grpc_connections: args.grpc_connections, distinct: false };
             let cell = Cell { model: MNIST, batch: 1, load, run_batches: &MNIST_RUNS, throughput: false };
             report.rows.push(measure(cell, subject, plan, &mut runs)?);
         }
@@ -115,7 +124,8 @@ fn resnet(args: &BenchArgs, server: &Path, report: &mut Report) -> Result<()> {
         let plan = Plan { rounds: args.rounds(), load: args.cell(), bare_run: args.cell(), pin: args.pin };
         for transport in Transport::ALL {
             for &in_flight in &args.resnet_concurrency {
-                let load = Load { transport, in_flight, grpc_connections: args.grpc_connections };
+                let load =
+                    Load { transport, in_flight, grpc_connections: args.grpc_connections, distinct: false };
                 let cell = Cell { model: RESNET, batch, load, run_batches: &[batch], throughput: true };
                 report.rows.push(measure(cell, subject, plan, &mut runs)?);
             }

@@ -46,10 +46,7 @@ pub struct Round {
 /// # Errors
 /// A request failed, an answer was wrong, or one of the processes is gone.
 pub fn measure(subject: Subject<'_>, load: Load, plan: Plan, runs: &mut [BareRun]) -> Result<Vec<Round>> {
-    let work = move || {
-        if plan.pin {
-            cpu::pin_thread_to_last_core()?;
-        }
+    on_its_own_thread(plan.pin, || {
         let anything = Sample { expected: Vec::new(), ..subject.sample.clone() };
         let mut floor = Client::connect(&subject.floor, load, &anything).context("the echo server failed")?;
         let mut server =
@@ -66,8 +63,21 @@ pub fn measure(subject: Subject<'_>, load: Load, plan: Plan, runs: &mut [BareRun
             })
         };
         (0..plan.rounds).map(|_| round()).collect()
+    })
+}
+
+/// Loads from a thread that with `pin` is kept on the last core: of its own, because pinning is for life and children
+/// would inherit it.
+///
+/// # Errors
+/// Those of `load`, or it cannot be pinned.
+pub(crate) fn on_its_own_thread<T: Send>(pin: bool, load: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    let work = move || {
+        if pin {
+            cpu::pin_thread_to_last_core()?;
+        }
+        load()
     };
-    // A thread of its own, because pinning is for life and children would inherit it.
     std::thread::scope(|scope| scope.spawn(work).join())
         .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::bare_run::Loop;
 use crate::cell::Round;
+use crate::comparison::{self, Comparison};
 use crate::load::{Load, Measured};
 use crate::perf_analyzer::Summary;
 use crate::spread::Spread;
@@ -19,6 +20,7 @@ pub struct Report {
     /// Resident memory of the server of mnist_mlp after all its load.
     pub resident_after_load_mb: Option<f64>,
     pub perf_analyzer: Vec<Summary>,
+    pub schedulers: Vec<Comparison>,
     /// Cores that the bench, the server and the floors share.
     pub cores: usize,
     /// Whether the load generator was kept on one core.
@@ -187,6 +189,10 @@ impl Report {
             text.push('\n');
             table(&mut text, &headers, self.perf_analyzer.iter().map(row));
         }
+        if !self.schedulers.is_empty() {
+            text.push('\n');
+            table(&mut text, &comparison::HEADERS, self.schedulers.iter().map(Comparison::cells));
+        }
         let pinned = if self.pinned { "pinned to the last core" } else { "not pinned" };
         let _ = writeln!(text, "\n{} cores, shared by load generator ({pinned}) and server.", self.cores);
         text
@@ -219,7 +225,7 @@ fn table(text: &mut String, headers: &[&str], rows: impl IntoIterator<Item = Vec
 }
 
 /// Three digits that matter, or all before the point.
-fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     match value.abs() {
         v if v < 10.0 => format!("{value:.2}"),
         v if v < 100.0 => format!("{value:.1}"),

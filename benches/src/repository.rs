@@ -1,5 +1,5 @@
 //! A scratch model repository with one model of the real one, so that a server under test serves that
-//! model and nothing else.
+//! model and nothing else but what is added.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -46,6 +46,17 @@ impl Scratch {
         fs::remove_file(target.join("config.pbtxt"))?; // it may be a link to the real one
         fs::write(target.join("config.pbtxt"), config)?;
         Ok(Self { directory, model_file, threads: own.or(threads) })
+    }
+
+    /// Adds version 1 of another model: its config and, if it has one, its ONNX file.
+    ///
+    /// # Errors
+    /// Nothing can be written.
+    pub fn add(&self, model: &str, config: &str, file: Option<&Path>) -> std::io::Result<()> {
+        let target = self.path().join(model);
+        fs::create_dir_all(target.join("1"))?;
+        fs::write(target.join("config.pbtxt"), config)?;
+        file.map_or(Ok(()), |file| fs::copy(file, target.join("1/model.onnx")).map(drop))
     }
 
     /// The repository.

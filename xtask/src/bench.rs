@@ -8,7 +8,7 @@ use crate::workspace::{Profile, Workspace};
 
 /// Runs the harness with `args`. ResNet-50 is made first where it is wanted and absent.
 pub(crate) fn run(workspace: &Workspace, args: &BenchArgs) -> anyhow::Result<()> {
-    let wants_resnet = !args.args.iter().any(|a| a == "--no-resnet");
+    let wants_resnet = !args.args.iter().any(|a| a == "--no-resnet" || a == "--schedulers-only");
     if wants_resnet && !workspace.path("model_repository/resnet50/1/model.onnx").is_file() {
         models::run(workspace, &ModelsArgs { model: ModelName::Resnet50, torchvision: false })?;
     }

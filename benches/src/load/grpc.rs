@@ -4,6 +4,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -16,7 +17,7 @@ use nereid_protocol::inference::{ModelInferRequest, ModelInferResponse};
 use prost::Message;
 use tokio::runtime::Runtime;
 
-use super::{Load, PATIENCE};
+use super::{Load, PATIENCE, element};
 use crate::latencies::Latencies;
 use crate::model::Sample;
 
@@ -39,6 +40,9 @@ struct Call {
     uri: Uri,
     headers: HeaderMap,
     message: Bytes,
+    /// Where in the message its input starts, if each is to be distinct.
+    distinct: Option<usize>,
+    sent: AtomicU32,
 }
 
 impl Connections {
@@ -56,10 +60,13 @@ impl Connections {
         let mut headers = HeaderMap::new();
         headers.insert("content-type", http::HeaderValue::from_static("application/grpc"));
         headers.insert("te", http::HeaderValue::from_static("trailers"));
+        let message = framed(&request(sample));
         let call = Arc::new(Call {
             uri: format!("http://{address}/inference.GRPCInferenceService/ModelInfer").parse()?,
             headers,
-            message: framed(&request(sample)),
+            distinct: load.distinct.then(|| message.len() - sample.input_bytes().len()),
+            message,
+            sent: AtomicU32::new(0),
         });
         let senders = senders.with_context(|| format!("cannot connect to {address}"))?;
         let this = Self { runtime, senders, in_flight: load.in_flight, call };
@@ -116,7 +123,7 @@ impl Call {
         *request.headers_mut() = self.headers.clone();
         let (response, mut stream) = sender.send_request(request, false)?;
         // Beyond the peer's window h2 keeps the rest of the message, which is only a reference to ours.
-        stream.send_data(self.message.clone(), true)?;
+        stream.send_data(self.message(), true)?;
         let response = response.await?;
         ensure!(response.status() == 200, "the server answered {}", response.status());
         let (head, mut body) = response.into_parts();
@@ -135,6 +142,16 @@ impl Call {
             bail!("the server answered grpc-status {}: {}", text("grpc-status"), text("grpc-message"));
         }
         Ok(answer)
+    }
+}
+
+impl Call {
+    /// The next message; raw contents are its last field.
+    fn message(&self) -> Bytes {
+        let Some(start) = self.distinct else { return self.message.clone() };
+        let mut message = BytesMut::from(&*self.message);
+        message[start..start + 4].copy_from_slice(&element(self.sent.fetch_add(1, Ordering::Relaxed)));
+        message.freeze()
     }
 }
 

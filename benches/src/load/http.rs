@@ -12,7 +12,7 @@ use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use nereid_core::Timestamp;
 
-use super::{Load, PATIENCE};
+use super::{Load, PATIENCE, element};
 use crate::latencies::Latencies;
 use crate::model::Sample;
 
@@ -23,6 +23,8 @@ pub(super) struct Connections {
     events: Events,
     connections: Vec<Connection>,
     request: Vec<u8>,
+    /// Where in the request its input starts, and how many were sent, if each is to be distinct.
+    distinct: Option<(usize, u32)>,
     sample: Sample,
     first_checked: bool,
 }
@@ -71,11 +73,14 @@ impl Connections {
             })
         };
         let connections = (0..load.in_flight).map(connect).collect::<Result<Vec<_>>>();
+        let request = sample.http_request(&address.to_string());
+        let distinct = load.distinct.then(|| (request.len() - sample.input_bytes().len(), 0));
         let mut this = Self {
             connections: connections.with_context(|| format!("cannot connect to {address}"))?,
             poll,
             events: Events::with_capacity(load.in_flight.max(1)),
-            request: sample.http_request(&address.to_string()),
+            request,
+            distinct,
             sample: sample.clone(),
             first_checked: false,
         };
@@ -89,6 +94,7 @@ impl Connections {
         let start = Timestamp::now();
         let deadline = start.plus_us(duration.as_micros() as u64);
         for connection in &mut self.connections {
+            vary(&mut self.request, &mut self.distinct);
             connection.start(&self.request, Timestamp::now())?;
         }
         let mut in_flight = self.connections.len();
@@ -120,6 +126,7 @@ impl Connections {
                     self.first_checked = true;
                 }
                 if now < deadline {
+                    vary(&mut self.request, &mut self.distinct);
                     connection.start(&self.request, now)?;
                 } else {
                     connection.busy = false;
@@ -128,6 +135,15 @@ impl Connections {
             }
         }
         Ok((latencies, Timestamp::now().since(start)))
+    }
+}
+
+/// Gives `request` another input than it ever had. A request that is only half written goes on with that of the next
+/// one, which is as good.
+fn vary(request: &mut [u8], distinct: &mut Option<(usize, u32)>) {
+    if let Some((start, sent)) = distinct {
+        request[*start..*start + 4].copy_from_slice(&element(*sent));
+        *sent = sent.wrapping_add(1);
     }
 }
 

@@ -1,5 +1,6 @@
 //! The closed-loop load generator: so many requests in flight, each answered before the next is sent,
-//! from one thread that costs as little as we could make it. Requests are prebuilt and all the same.
+//! from one thread that costs as little as we could make it. Requests are prebuilt and all the same, unless
+//! each is to be [`distinct`](Load::distinct).
 //!
 //! It does not retry, reconnect or follow anything: an error ends the bench with a message.
 
@@ -48,6 +49,15 @@ pub struct Load {
     pub in_flight: usize,
     /// Connections that share the streams; gRPC only.
     pub grpc_connections: usize,
+    /// No two requests have the same input.
+    pub distinct: bool,
+}
+
+/// The first input element of the `number`th request of a distinct load, little-endian: from 1 to 2, so that no model
+/// meets a number that is slow to compute with. They repeat after eight million.
+fn element(number: u32) -> [u8; 4] {
+    let mantissa = number & ((1 << (f32::MANTISSA_DIGITS - 1)) - 1);
+    f32::from_bits(1.0_f32.to_bits() | mantissa).to_le_bytes()
 }
 
 /// Where a server listens and which process it is.

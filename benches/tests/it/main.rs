@@ -12,7 +12,7 @@ use nereid_benches::model::{ModelFacts, Sample, TensorFacts};
 const IN_FLIGHT: [usize; 3] = [1, 3, 16];
 
 fn load(transport: Transport, in_flight: usize) -> Load {
-    Load { transport, in_flight, grpc_connections: 2 }
+    Load { transport, in_flight, grpc_connections: 2, distinct: false }
 }
 
 /// A model whose request of `batch` rows has `batch` × `row` floats.
