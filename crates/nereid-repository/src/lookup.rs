@@ -23,21 +23,6 @@ impl Repository {
         ready(self.known(&models, name)?, name, version)
     }
 
-    /// Like [`Self::find`], for a model that is named by another one in `namespace`: that namespace's own model if it
-    /// has one, else the only one of the name (`DependencyGraph::FindNode`).
-    ///
-    /// # Errors
-    /// Those of [`Self::find`].
-    pub fn find_in(&self, namespace: &str, name: &str, version: Option<u64>) -> Result<Arc<ModelVersion>> {
-        let models = self.table.models();
-        let own = models.get(name).and_then(|namesakes| namesakes.get(namespace));
-        let found = match own.filter(|own| !own.entry.retired) {
-            Some(own) => own,
-            None => self.known(&models, name)?,
-        };
-        ready(found, name, version)
-    }
-
     /// Whether the models allow the server to call itself ready: always, unless readiness is strict and a
     /// model that was tried has no version or one in trouble. Models whose config is broken do not count
     /// (`InferenceServer::IsReady`).

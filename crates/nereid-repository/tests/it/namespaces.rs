@@ -57,6 +57,13 @@ fn loaded(repository: &Repository) -> Vec<String> {
     repository.loaded().iter().map(|model| format!("{}/{}", model.id, model.version)).collect()
 }
 
+/// `max_batch_size` of the model that serves as `name` in `namespace`.
+fn size_in(repository: &Repository, namespace: &str, name: &str) -> Option<u32> {
+    let loaded = repository.loaded();
+    let model = loaded.iter().find(|model| (&*model.id.namespace, &*model.id.name) == (namespace, name))?;
+    Some(model.config.max_batch_size)
+}
+
 #[test]
 fn both_are_served_and_only_names_of_one_model_lead_to_it() {
     let two = Two::new();
@@ -108,26 +115,6 @@ fn refusals_name_the_namespace_once_it_is_known() {
         assert_eq!(error.message(), format!("Request for unknown model: {text}"));
         assert_eq!(error.code(), code, "{text}");
     }
-}
-
-#[test]
-fn a_model_finds_its_neighbours_first() {
-    let two = Two::new();
-    let repository = two.open(ControlMode::Explicit, &["*"]);
-    let size = |namespace: &str, name: &str| {
-        repository.find_in(namespace, name, None).map(|model| model.config.max_batch_size)
-    };
-    let (a, b) = (namespace(&two.a), namespace(&two.b));
-    assert_eq!((size(a, "m"), size(b, "m")), (Ok(8), Ok(4)));
-    assert_eq!(size("/elsewhere", "m"), Err(ambiguous("m", 2)));
-    assert_eq!(size("", "m"), Err(ambiguous("m", 2)));
-    let only = repository.find_in(b, "only_a", None).unwrap();
-    assert_eq!(&*only.id.namespace, a, "another's, because nobody else has it");
-    repository.unload_model("only_a", false).unwrap();
-    assert_eq!(size(a, "only_a").unwrap_err().code(), NotFound);
-    let plain = two.a.open();
-    assert_eq!(plain.find_in("", "m", None).unwrap().config.max_batch_size, 8);
-    assert_eq!(plain.find_in("", "x", None).unwrap_err(), plain.find("x", None).unwrap_err());
 }
 
 #[test]
@@ -189,7 +176,7 @@ fn one_that_fails_to_load_leaves_the_other() {
     });
     assert_eq!((error.code(), error.message()), (InvalidArg, lines.collect::<String>().as_str()));
     assert_eq!(repository.find("m", None).unwrap_err(), ambiguous("m", 2), "the failed one is known now");
-    assert_eq!(repository.find_in(namespace(&two.a), "m", None).unwrap().config.max_batch_size, 8);
+    assert_eq!(size_in(&repository, namespace(&two.a), "m"), Some(8));
 }
 
 #[test]
@@ -202,7 +189,7 @@ fn files_that_come_along_are_in_no_namespace() {
     };
     repository.load_model("only_a", &parameters).unwrap();
     assert_eq!(repository.find("only_a", None).unwrap_err(), ambiguous("only_a", 2));
-    assert_eq!(&*repository.find_in("", "only_a", None).unwrap().id.namespace, "");
+    assert!(size_in(&repository, "", "only_a").is_some());
     repository.load_model("sent", &parameters).unwrap();
     assert_eq!(repository.find("sent", None).unwrap().id.to_string(), "sent");
     repository.unload_model("only_a", false).unwrap();
@@ -221,8 +208,8 @@ fn polling_follows_each_repository() {
     fs::rename(two.a.path().join(".m"), two.a.path().join("m")).unwrap();
     repository.poll_once().unwrap();
     assert_eq!(repository.find("m", None).unwrap_err(), ambiguous("m", 2));
-    let size = |repo| repository.find_in(namespace(repo), "m", None).map(|model| model.config.max_batch_size);
-    assert_eq!((size(&two.a), size(&two.b)), (Ok(8), Ok(2)));
+    let size = |repo| size_in(&repository, namespace(repo), "m");
+    assert_eq!((size(&two.a), size(&two.b)), (Some(8), Some(2)));
     for repo in [&two.a, &two.b] {
         fs::remove_dir_all(repo.path().join("m")).unwrap();
     }
