@@ -5,21 +5,13 @@ use std::hint::black_box;
 use criterion::Criterion;
 use nereid_core::config::{DynamicBatching, Scheduling};
 use nereid_core::testing::{identity_config, identity_request};
-use nereid_core::{Continuation, InferResponse, ModelConfig, Respond, Responder, Result, Timestamp};
+use nereid_core::{ModelConfig, Responder, Timestamp};
 use nereid_scheduler::batching::batcher::Batcher;
 use nereid_scheduler::batching::queue::{Entry, Queue};
 
 /// Adds them.
 pub(crate) fn all(criterion: &mut Criterion) {
     decide(criterion);
-}
-
-struct Nobody;
-
-impl Respond for Nobody {
-    fn respond(self: Box<Self>, _: Result<InferResponse>) -> Option<Continuation> {
-        None
-    }
 }
 
 fn decide(criterion: &mut Criterion) {
@@ -32,7 +24,7 @@ fn decide(criterion: &mut Criterion) {
         let mut queue = Queue::new(&batching);
         for _ in 0..waiting {
             let entry =
-                Entry::new(identity_request(&config, 1, 0.0), Responder::new(Nobody), Timestamp::from_ns(0));
+                Entry::new(identity_request(&config, 1, 0.0), Responder::nobody(), Timestamp::from_ns(0));
             assert!(queue.push(entry).is_ok(), "the queue has no limit");
         }
         criterion.bench_function(&format!("batcher/decide, {waiting} waiting"), |b| {

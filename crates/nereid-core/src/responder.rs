@@ -20,6 +20,11 @@ impl Responder {
         Self(Some(Box::new(respond)))
     }
 
+    /// For an answer that nobody waits for.
+    pub fn nobody() -> Self {
+        Self(None)
+    }
+
     /// Gives the answer; an error is that of an accepted request ([`Error::was_accepted`]).
     ///
     /// Gives back what the answer has made possible. Whoever gives answers in batches takes it on after the last one;

@@ -12,6 +12,7 @@ mod rate_limiter;
 mod scheduler;
 mod sequence;
 pub mod statistics;
+mod threads;
 mod ticket;
 
 pub use batching::{Lead, warm_up};

@@ -1,18 +1,10 @@
 //! Batching decisions on a paused clock, each a row of (preferred, delay, queue, now) → decision.
 
+use nereid_core::Responder;
 use nereid_core::testing::{identity_config, identity_request};
-use nereid_core::{Continuation, InferResponse, Respond, Responder, Result};
 
 use super::super::queue::Entry;
 use super::*;
-
-struct Nobody;
-
-impl Respond for Nobody {
-    fn respond(self: Box<Self>, _: Result<InferResponse>) -> Option<Continuation> {
-        None
-    }
-}
 
 fn at(us: u64) -> Timestamp {
     Timestamp::from_ns(us * 1000)
@@ -34,7 +26,7 @@ fn queue(config: &ModelConfig, rows: &[u32]) -> Queue {
     let mut queue = Queue::unlimited();
     for (i, rows) in rows.iter().enumerate() {
         let request = identity_request(config, *rows, 0.0);
-        queue.push(Entry::new(request, Responder::new(Nobody), at(i as u64))).unwrap();
+        queue.push(Entry::new(request, Responder::nobody(), at(i as u64))).unwrap();
     }
     queue
 }
@@ -91,7 +83,7 @@ fn different_shapes_do_not_share_a_batch() {
         ..Default::default()
     };
     let wide = ValidRequest::new(wide, &config).unwrap();
-    queue.push(Entry::new(wide, Responder::new(Nobody), at(2))).unwrap();
+    queue.push(Entry::new(wide, Responder::nobody(), at(2))).unwrap();
     assert_eq!(Batcher::new(&config).decide(&queue, at(3)), run(2), "sent at once: it cannot grow");
 }
 
@@ -112,7 +104,7 @@ fn request(config: &ModelConfig, inputs: &[(usize, i64)]) -> ValidRequest {
 fn check_pair(config: &ModelConfig, first: &[(usize, i64)], second: &[(usize, i64)], expected: usize) {
     let mut queue = Queue::unlimited();
     for inputs in [first, second] {
-        queue.push(Entry::new(request(config, inputs), Responder::new(Nobody), at(0))).unwrap();
+        queue.push(Entry::new(request(config, inputs), Responder::nobody(), at(0))).unwrap();
     }
     let decision = Batcher::new(config).decide(&queue, at(0));
     assert_eq!(decision, run(expected), "{first:?} and {second:?}");
@@ -171,6 +163,6 @@ fn a_wait_ends_at_a_timeout_that_comes_first() {
     let Scheduling::DynamicBatching(batching) = &mut config.scheduling else { unreachable!() };
     batching.default_queue_policy.default_timeout_us = 300;
     let mut queue = Queue::new(batching);
-    queue.push(Entry::new(identity_request(&config, 1, 0.0), Responder::new(Nobody), at(0))).unwrap();
+    queue.push(Entry::new(identity_request(&config, 1, 0.0), Responder::nobody(), at(0))).unwrap();
     assert_eq!(Batcher::new(&config).decide(&queue, at(10)), Decision::Wait { until: at(301), rows: 8 });
 }

@@ -122,23 +122,15 @@ impl Line {
 #[cfg(test)]
 mod tests {
     use nereid_core::testing::{identity_config, identity_request};
-    use nereid_core::{Continuation, InferResponse, Respond, Responder, Result, Timestamp};
+    use nereid_core::{Responder, Timestamp};
 
     use super::*;
-
-    struct Nobody;
-
-    impl Respond for Nobody {
-        fn respond(self: Box<Self>, _: Result<InferResponse>) -> Option<Continuation> {
-            None
-        }
-    }
 
     fn line(serials: impl IntoIterator<Item = u64>) -> Line {
         let request = || identity_request(&identity_config(8), 1, 0.0);
         let mut line = Line::default();
         for serial in serials {
-            let mut entry = Entry::new(request(), Responder::new(Nobody), Timestamp::from_ns(0));
+            let mut entry = Entry::new(request(), Responder::nobody(), Timestamp::from_ns(0));
             entry.serial = serial;
             line.push(entry);
         }

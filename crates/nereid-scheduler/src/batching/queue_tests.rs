@@ -1,17 +1,8 @@
 //! Queue rules on a paused clock.
 
 use nereid_core::testing::{identity_config, identity_request};
-use nereid_core::{Continuation, InferResponse, Respond, Result};
 
 use super::*;
-
-struct Nobody;
-
-impl Respond for Nobody {
-    fn respond(self: Box<Self>, _: Result<InferResponse>) -> Option<Continuation> {
-        None
-    }
-}
 
 fn at(us: u64) -> Timestamp {
     Timestamp::from_ns(us * 1000)
@@ -35,7 +26,7 @@ fn entry(tag: f32, priority: u64, timeout_us: u64, now: Timestamp) -> Entry {
         timeout_us,
         ..Default::default()
     };
-    Entry::new(ValidRequest::new(request, &config).unwrap(), Responder::new(Nobody), now)
+    Entry::new(ValidRequest::new(request, &config).unwrap(), Responder::nobody(), now)
 }
 
 fn tag(entry: &Entry) -> f32 {

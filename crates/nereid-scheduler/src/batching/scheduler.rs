@@ -2,14 +2,13 @@
 //! stopped. What happens in between is in `shared`.
 
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
 
-use nereid_core::{Error, Responder, Result, Timestamp, ValidRequest};
-use parking_lot::Mutex;
+use nereid_core::{Responder, Result, Timestamp, ValidRequest};
 
 use super::queue::{self, Entry};
 use super::shared::Shared;
 use super::{timer, worker};
+use crate::threads::Threads;
 use crate::ticket::{Place, Ticket};
 use crate::{Queued, SchedulerOptions};
 
@@ -18,8 +17,7 @@ use crate::{Queued, SchedulerOptions};
 /// Dropping it refuses nothing that was accepted: its threads finish the queue, then end.
 pub(crate) struct BatchScheduler {
     shared: Arc<Shared>,
-    /// Until they are waited for.
-    threads: Mutex<Vec<JoinHandle<()>>>,
+    threads: Threads,
 }
 
 impl BatchScheduler {
@@ -34,24 +32,20 @@ impl BatchScheduler {
         if let Some(limiter) = rate_limiter {
             Shared::register(&shared, &limiter)?;
         }
-        let scheduler = Self { shared, threads: Mutex::default() };
+        let threads = Threads::of(&shared.config.name);
+        let scheduler = Self { shared, threads };
         for i in 0..workers {
-            scheduler.spawn(&format!("instance-{i}"), worker::run)?;
+            scheduler.spawn(format!("instance-{i}"), worker::run)?;
         }
         if scheduler.shared.has_timeouts() {
-            scheduler.spawn("queue-timer", timer::run)?;
+            scheduler.spawn("queue-timer".to_owned(), timer::run)?;
         }
         Ok(scheduler)
     }
 
-    fn spawn(&self, name: &str, body: fn(Arc<Shared>)) -> Result<()> {
+    fn spawn(&self, name: String, body: fn(Arc<Shared>)) -> Result<()> {
         let shared = self.shared.clone();
-        let spawned = thread::Builder::new().name(name.to_owned()).spawn(move || body(shared));
-        let thread = spawned.map_err(|e| {
-            Error::internal(format!("failed to start a thread for model '{}': {e}", self.shared.config.name))
-        })?;
-        self.threads.lock().push(thread);
-        Ok(())
+        self.threads.spawn(name, move || body(shared))
     }
 
     /// See [`crate::Scheduler::enqueue`].
@@ -94,12 +88,7 @@ impl BatchScheduler {
     /// See [`crate::Scheduler::join`].
     pub(crate) fn join(&self) {
         self.shared.stop();
-        let threads = std::mem::take(&mut *self.threads.lock());
-        for thread in threads {
-            if thread.join().is_err() {
-                tracing::error!(model = self.shared.config.name, "a thread of the scheduler panicked");
-            }
-        }
+        self.threads.join();
         self.shared.close();
     }
 }

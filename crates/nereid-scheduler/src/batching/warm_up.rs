@@ -4,17 +4,12 @@
 use std::sync::Arc;
 
 use nereid_core::backend::Instance;
-use nereid_core::{
-    Continuation, InferResponse, ModelConfig, Respond, Responder, Result, Timestamp, ValidRequest,
-};
+use nereid_core::{ModelConfig, Responder, Result, Timestamp, ValidRequest};
 
 use super::instance::{self, Outcome};
 use super::queue::Entry;
 use crate::Statistics;
 use crate::sequence::Injector;
-
-/// Nobody looks at the answers but for the error.
-struct Nobody;
 
 /// Runs `requests`, which fit `config` and are not more than it allows, as one batch. What a scheduler of sequences would
 /// add to them may be there already, or is added.
@@ -32,7 +27,7 @@ pub fn warm_up(
         requests.iter_mut().for_each(|request| injector.complete(request));
     }
     let now = Timestamp::now();
-    let entry = |request| Entry::new(request, Responder::new(Nobody), now);
+    let entry = |request| Entry::new(request, Responder::nobody(), now);
     let entries = requests.into_iter().map(entry).collect();
     let answers = match instance::run(instance, config, entries, statistics) {
         Outcome::Done { answers, .. } => answers,
@@ -40,10 +35,4 @@ pub fn warm_up(
     };
     // A batch fails as a whole.
     answers.into_iter().try_for_each(|(_, result)| result.map(drop))
-}
-
-impl Respond for Nobody {
-    fn respond(self: Box<Self>, _: Result<InferResponse>) -> Option<Continuation> {
-        None
-    }
 }

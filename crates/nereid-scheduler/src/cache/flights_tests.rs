@@ -1,5 +1,5 @@
+use nereid_core::InferRequest;
 use nereid_core::testing::{identity_config, identity_request};
-use nereid_core::{Continuation, InferRequest, InferResponse, Respond, Result};
 
 use super::*;
 use crate::ticket::Place;
@@ -7,14 +7,6 @@ use crate::ticket::Place;
 const KEY: CacheKey = CacheKey([1; 32]);
 const OTHER: CacheKey = CacheKey([2; 32]);
 const TICKET: Ticket = Ticket(Place::Answered);
-
-struct Nobody;
-
-impl Respond for Nobody {
-    fn respond(self: Box<Self>, _: Result<InferResponse>) -> Option<Continuation> {
-        None
-    }
-}
 
 /// A request that tells itself from others by when it came.
 fn passenger(name: u64) -> Passenger {
@@ -37,7 +29,7 @@ fn with(name: u64, options: InferRequest) -> Passenger {
     };
     let at = Timestamp::from_ns(name);
     let moments = Moments { arrived: at, look_start: at, look_end: at };
-    Passenger { request: Some(request), responder: Responder::new(Nobody), moments }
+    Passenger { request: Some(request), responder: Responder::nobody(), moments }
 }
 
 fn name(passenger: &Passenger) -> u64 {

@@ -9,8 +9,8 @@ use nereid_core::config::{
 };
 use nereid_core::testing::identity_config;
 use nereid_core::{
-    Continuation, CorrelationId, DataType, Error, ErrorCode, InferRequest, InferResponse, InputTensor,
-    ModelConfig, Respond, Responder, Result, Sequence, Shape, Timestamp, ValidRequest,
+    CorrelationId, DataType, Error, ErrorCode, InferRequest, InferResponse, InputTensor, ModelConfig,
+    Responder, Result, Sequence, Shape, Timestamp, ValidRequest,
 };
 
 use super::batches::Job;
@@ -19,14 +19,6 @@ use super::sequencer::Sequencer;
 use crate::batching::queue::{Entry, Ticket};
 
 pub(super) const IDLE_US: u64 = 1_000;
-
-pub(super) struct Nobody;
-
-impl Respond for Nobody {
-    fn respond(self: Box<Self>, _: Result<InferResponse>) -> Option<Continuation> {
-        None
-    }
-}
 
 pub(super) fn at(us: u64) -> Timestamp {
     Timestamp::from_ns(us * 1000)
@@ -133,7 +125,7 @@ impl Bench {
         let sequence = Sequence { id: CorrelationId::Number(id), start, end };
         let request = InferRequest { inputs: vec![input], sequence, timeout_us, ..Default::default() };
         let request = ValidRequest::new(request, &self.config)?;
-        let entry = Entry::new(request, Responder::new(Nobody), at(self.now));
+        let entry = Entry::new(request, Responder::nobody(), at(self.now));
         self.sequencer.enqueue(entry).map_err(|refused| refused.error)
     }
 

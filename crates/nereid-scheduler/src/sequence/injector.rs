@@ -6,8 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use nereid_core::config::{Control, Flag, InputConfig, SequenceBatching, StateTensor};
 use nereid_core::{
-    Continuation, CorrelationId, DataType, InferResponse, ModelConfig, Respond, Responder, Result, Sequence,
-    Shape, Timestamp, ValidInput, ValidRequest,
+    CorrelationId, DataType, ModelConfig, Responder, Sequence, Shape, Timestamp, ValidInput, ValidRequest,
 };
 
 use crate::batching::queue::Entry;
@@ -18,15 +17,6 @@ pub(crate) struct Injector {
     config: Arc<ModelConfig>,
     /// Data of null requests.
     zeros: Bytes,
-}
-
-/// Gets the answers of null requests.
-struct Nobody;
-
-impl Respond for Nobody {
-    fn respond(self: Box<Self>, _: Result<InferResponse>) -> Option<Continuation> {
-        None
-    }
 }
 
 impl Injector {
@@ -78,7 +68,7 @@ impl Injector {
             }
             request.inject(injected);
         }
-        Entry::new(request, Responder::new(Nobody), now)
+        Entry::new(request, Responder::nobody(), now)
     }
 
     fn controls(

@@ -2,15 +2,14 @@
 //! `shared`.
 
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
 
 use nereid_core::config::SequenceBatching;
-use nereid_core::{Error, Responder, Result, Timestamp, ValidRequest};
-use parking_lot::Mutex;
+use nereid_core::{Responder, Result, Timestamp, ValidRequest};
 
 use super::shared::Shared;
 use super::{reaper, worker};
 use crate::batching::queue::{self, Entry};
+use crate::threads::Threads;
 use crate::ticket::{Place, Ticket};
 use crate::{Queued, SchedulerOptions};
 
@@ -19,8 +18,7 @@ use crate::{Queued, SchedulerOptions};
 /// Dropping it refuses nothing that was accepted: its threads finish what waits, then end.
 pub(crate) struct SequenceScheduler {
     shared: Arc<Shared>,
-    /// Until they are waited for.
-    threads: Mutex<Vec<JoinHandle<()>>>,
+    threads: Threads,
 }
 
 impl SequenceScheduler {
@@ -31,26 +29,22 @@ impl SequenceScheduler {
     pub(crate) fn start(options: SchedulerOptions, batching: SequenceBatching) -> Result<Self> {
         let limiter = options.rate_limiter.clone();
         let (shared, instances) = Shared::new(options, batching);
-        let scheduler = Self { shared: Arc::new(shared), threads: Mutex::default() };
+        let threads = Threads::of(&shared.config.name);
+        let scheduler = Self { shared: Arc::new(shared), threads };
         if let Some(limiter) = limiter {
             scheduler.shared.register(&limiter)?;
         }
         for (number, instance) in instances.into_iter().enumerate() {
             let body = move |shared: &Arc<Shared>| worker::run(shared, number, instance);
-            scheduler.spawn(&format!("sequence-{number}"), body)?;
+            scheduler.spawn(format!("sequence-{number}"), body)?;
         }
-        scheduler.spawn("reaper", reaper::run)?;
+        scheduler.spawn("reaper".to_owned(), reaper::run)?;
         Ok(scheduler)
     }
 
-    fn spawn(&self, name: &str, body: impl FnOnce(&Arc<Shared>) + Send + 'static) -> Result<()> {
+    fn spawn(&self, name: String, body: impl FnOnce(&Arc<Shared>) + Send + 'static) -> Result<()> {
         let shared = self.shared.clone();
-        let spawned = thread::Builder::new().name(name.to_owned()).spawn(move || body(&shared));
-        let thread = spawned.map_err(|e| {
-            Error::internal(format!("failed to start a thread for model '{}': {e}", self.shared.config.name))
-        })?;
-        self.threads.lock().push(thread);
-        Ok(())
+        self.threads.spawn(name, move || body(&shared))
     }
 
     /// See [`crate::Scheduler::enqueue`].
@@ -92,12 +86,7 @@ impl SequenceScheduler {
     /// See [`crate::Scheduler::join`].
     pub(crate) fn join(&self) {
         self.shared.close();
-        let threads = std::mem::take(&mut *self.threads.lock());
-        for thread in threads {
-            if thread.join().is_err() {
-                tracing::error!(model = self.shared.config.name, "a thread of the scheduler panicked");
-            }
-        }
+        self.threads.join();
     }
 }
 

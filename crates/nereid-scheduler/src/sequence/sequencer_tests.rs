@@ -3,7 +3,7 @@
 use nereid_core::{ErrorCode, Responder};
 
 use super::super::bench::Flags::{End, Middle, Only, Start};
-use super::super::bench::{Bench, IDLE_US, Nobody, at, column, config, direct, oldest, values};
+use super::super::bench::{Bench, IDLE_US, at, column, config, direct, oldest, values};
 use super::*;
 
 const NO_START: &str = "inference request for sequence 7 to model 'identity' must specify the START flag on the first \
@@ -22,7 +22,7 @@ fn what_no_sequence_can_take_is_refused() {
     assert_eq!(code, ErrorCode::Unavailable);
     assert!(message.starts_with("Server is stopping, scheduler for model has stopped"), "{message}");
     let rows = nereid_core::testing::identity_request(&bench.config, 2, 1.0);
-    let entry = Entry::new(rows, Responder::new(Nobody), at(0));
+    let entry = Entry::new(rows, Responder::nobody(), at(0));
     let refused = bench.sequencer.enqueue(entry).unwrap_err();
     let expected = "inference request to model 'identity' must specify batch-size 1 due to requirements of sequence batcher";
     assert_eq!(refused.error.message(), expected);
