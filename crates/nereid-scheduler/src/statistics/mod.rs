@@ -1,5 +1,5 @@
-//! What a version of a model has done: [`counts`] are counted once per batch, [`latencies`] on request, and
-//! [`reporters`] make series of metrics of them.
+//! What a version of a model has done: `counts` are counted once per batch, [`latencies`] on request, and
+//! `reporters` make series of metrics of them.
 
 mod counts;
 pub mod latencies;

@@ -24,6 +24,7 @@ mod settings;
 mod shared_memory;
 mod trace_setting;
 mod traced;
+mod unread;
 
 use std::sync::Arc;
 
@@ -33,6 +34,7 @@ use axum::routing::{MethodRouter, get, post};
 
 use self::chunks::ChunkCap;
 use self::routes::Routes;
+use self::unread::Unread;
 use crate::header_forward::HeaderForward;
 use crate::restricted::{Category, Restrictions};
 use crate::serve::HttpService;
@@ -63,9 +65,9 @@ pub struct HttpOptions {
     pub header_forward: Option<Arc<HeaderForward>>,
 }
 
-/// What answers on the HTTP port: the routes, with the cap on chunks around them.
+/// What answers on the HTTP port: the routes, with the cap on chunks around them, and what deals with unread bodies.
 pub fn router(service: Arc<Service>, options: HttpOptions) -> impl HttpService {
-    ChunkCap::new(routes(service, options))
+    Unread::new(ChunkCap::new(routes(service, options)))
 }
 
 fn routes(service: Arc<Service>, options: HttpOptions) -> Router {
