@@ -7,7 +7,6 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 
-use nereid_core::config::RateLimiterSpec;
 use nereid_core::{Result, Timestamp};
 use parking_lot::MutexGuard;
 
@@ -102,14 +101,11 @@ impl Shared {
     /// # Errors
     /// See [`RateLimiter::register`].
     pub(crate) fn register(self: &Arc<Self>, limiter: &Arc<RateLimiter>) -> Result<()> {
-        let active = || self.config.instances.iter().filter(|spec| !spec.passive);
-        if active().all(|spec| spec.rate_limiter == RateLimiterSpec::default()) {
-            return Ok(());
-        }
         let this = Arc::downgrade(self);
         let waiter: Weak<dyn Waiter> = this;
-        let registration = limiter.register(active(), &waiter)?;
-        self.state.lock().turns = Some(Turns::new(registration));
+        if let Some(registration) = limiter.register(&self.config, &waiter)? {
+            self.state.lock().turns = Some(Turns::new(registration));
+        }
         Ok(())
     }
 

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Weak};
 
-use nereid_core::Result;
-use nereid_core::config::InstanceSpec;
+use nereid_core::config::RateLimiterSpec;
+use nereid_core::{ModelConfig, Result};
 use parking_lot::Mutex;
 
 use super::ledger::{Ask, Ledger, SlotId};
@@ -78,20 +78,25 @@ impl RateLimiter {
         self.state.lock().ledger.waiting()
     }
 
-    /// Takes in the instances of a scheduler, which are numbered in the order of `specs`.
+    /// Takes in the active instances of `config`, numbered in their order; `None` if none of them says anything about
+    /// rates. `waiter` is told when one may run.
     ///
     /// # Errors
     /// `InvalidArg` if one of them could never run, or sees a resource as global that others see as one of
     /// devices, or the other way round. Then none is taken in.
-    pub(crate) fn register<'a>(
+    pub(crate) fn register(
         self: &Arc<Self>,
-        specs: impl Iterator<Item = &'a InstanceSpec>,
+        config: &ModelConfig,
         waiter: &Weak<dyn Waiter>,
-    ) -> Result<Registration> {
+    ) -> Result<Option<Registration>> {
+        let active = || config.instances.iter().filter(|spec| !spec.passive);
+        if active().all(|spec| spec.rate_limiter == RateLimiterSpec::default()) {
+            return Ok(None);
+        }
         // Dropped on an error, after the lock.
         let mut registration = Registration { limiter: self.clone(), slots: Vec::new() };
         let mut state = self.state.lock();
-        for (number, spec) in specs.enumerate() {
+        for (number, spec) in active().enumerate() {
             let slot = state.ledger.add(spec)?;
             state.waiters.insert(slot, (waiter.clone(), number));
             registration.slots.push(slot);
@@ -99,7 +104,7 @@ impl RateLimiter {
         let (_, wakes) = self.advance(&mut state, None); // there may be more copies than before
         drop(state);
         drop(wakes);
-        Ok(registration)
+        Ok(Some(registration))
     }
 
     fn change<T>(self: &Arc<Self>, change: impl FnOnce(&mut Ledger) -> T) -> (T, Wakes) {

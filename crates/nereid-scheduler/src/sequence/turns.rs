@@ -7,7 +7,6 @@
 use std::sync::{Arc, Weak};
 
 use nereid_core::Result;
-use nereid_core::config::RateLimiterSpec;
 use parking_lot::MutexGuard;
 
 use super::batches::Plan;
@@ -97,15 +96,12 @@ impl Shared {
     /// # Errors
     /// See [`RateLimiter::register`].
     pub(super) fn register(self: &Arc<Self>, limiter: &Arc<RateLimiter>) -> Result<()> {
-        let active = || self.config.instances.iter().filter(|spec| !spec.passive);
-        if active().all(|spec| spec.rate_limiter == RateLimiterSpec::default()) {
-            return Ok(());
-        }
         let this = Arc::downgrade(self);
         let waiter: Weak<dyn Waiter> = this;
-        let registration = limiter.register(active(), &waiter)?;
-        let turns = self.work.iter().map(|_| Turn::NotAsked).collect();
-        self.state.lock().turns = Some(Turns { registration, turns });
+        if let Some(registration) = limiter.register(&self.config, &waiter)? {
+            let turns = self.work.iter().map(|_| Turn::NotAsked).collect();
+            self.state.lock().turns = Some(Turns { registration, turns });
+        }
         Ok(())
     }
 
