@@ -137,8 +137,8 @@ impl Shared {
         }
     }
 
-    /// Runs `job` on instance `number` and answers its requests; what that makes possible goes to `later`. A batch of sequences is never told to stop: the state
-    /// that it leaves is needed even if nobody waits for its answers.
+    /// Runs `job` on instance `number` and answers its requests; what that makes possible goes to `later`. A batch of
+    /// sequences is never told to stop: the state that it leaves is needed even if nobody waits for its answers.
     pub(crate) fn run(
         &self,
         number: usize,
