@@ -15,8 +15,7 @@ pub fn config(choice: u8) -> ModelConfig {
         dims: dims.clone(),
         reshape: reshape.clone(),
         optional: false,
-        allow_ragged_batch: false,
-    }];
+        allow_ragged_batch: false, form: Default::default() }];
     if flag(0x20) {
         inputs.push(InputConfig {
             name: "b".into(),
@@ -24,10 +23,9 @@ pub fn config(choice: u8) -> ModelConfig {
             dims: vec![2],
             reshape: None,
             optional: true,
-            allow_ragged_batch: false,
-        });
+            allow_ragged_batch: false, form: Default::default() });
     }
-    let output = |name: &str| OutputConfig { name: name.into(), datatype, dims: dims.clone(), reshape: None };
+    let output = |name: &str| OutputConfig { name: name.into(), datatype, dims: dims.clone(), reshape: None, form: Default::default() };
     ModelConfig {
         name: "m".into(),
         max_batch_size: if flag(0x10) { 8 } else { 0 },

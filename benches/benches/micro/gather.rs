@@ -26,12 +26,19 @@ fn config() -> ModelConfig {
         reshape: None,
         optional: false,
         allow_ragged_batch: false,
+        form: Default::default(),
     };
     ModelConfig {
         name: "mnist_mlp".into(),
         max_batch_size: BATCH as u32,
         inputs: vec![input],
-        outputs: vec![OutputConfig { name: "output".into(), datatype, dims: vec![10], reshape }],
+        outputs: vec![OutputConfig {
+            name: "output".into(),
+            datatype,
+            dims: vec![10],
+            reshape,
+            form: Default::default(),
+        }],
         ..Default::default()
     }
 }

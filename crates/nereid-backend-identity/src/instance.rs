@@ -57,7 +57,7 @@ impl IdentityInstance {
             }
             (None, absent) => self.zeros(absent.as_ref()?, request.inference_count())?,
         };
-        let OutputConfig { name, datatype, dims, reshape } = &config.outputs[pair.output];
+        let OutputConfig { name, datatype, dims, reshape, .. } = &config.outputs[pair.output];
         let shape = match reshape {
             None => shape,
             Some(from) => shape::reshape(&shape, usize::from(self.batches), from, dims),

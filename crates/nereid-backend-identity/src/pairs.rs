@@ -108,11 +108,25 @@ mod tests {
 
     fn input(name: &str, datatype: DataType, dims: &[i64]) -> InputConfig {
         let (dims, reshape) = (dims.to_vec(), None);
-        InputConfig { name: name.into(), datatype, dims, reshape, optional: false, allow_ragged_batch: false }
+        InputConfig {
+            name: name.into(),
+            datatype,
+            dims,
+            reshape,
+            optional: false,
+            allow_ragged_batch: false,
+            form: Default::default(),
+        }
     }
 
     fn output(name: &str, datatype: DataType, dims: &[i64]) -> OutputConfig {
-        OutputConfig { name: name.into(), datatype, dims: dims.to_vec(), reshape: None }
+        OutputConfig {
+            name: name.into(),
+            datatype,
+            dims: dims.to_vec(),
+            reshape: None,
+            form: Default::default(),
+        }
     }
 
     fn pairs(inputs: Vec<InputConfig>, outputs: Vec<OutputConfig>) -> Result<Vec<Pair>, String> {

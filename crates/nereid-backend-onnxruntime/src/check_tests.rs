@@ -24,7 +24,15 @@ fn graph() -> Graph {
 
 fn input(name: &str, datatype: DataType, dims: &[i64]) -> InputConfig {
     let (dims, reshape) = (dims.to_vec(), None);
-    InputConfig { name: name.into(), datatype, dims, reshape, optional: false, allow_ragged_batch: false }
+    InputConfig {
+        name: name.into(),
+        datatype,
+        dims,
+        reshape,
+        optional: false,
+        allow_ragged_batch: false,
+        form: Default::default(),
+    }
 }
 
 fn config() -> ModelConfig {
@@ -37,6 +45,7 @@ fn config() -> ModelConfig {
             datatype: DataType::Fp32,
             dims: vec![-1],
             reshape: None,
+            form: Default::default(),
         }],
         ..Default::default()
     }
@@ -282,8 +291,13 @@ fn sequences(config: &mut ModelConfig, graph: &mut Graph) {
     config.injected_inputs =
         vec![input("START", DataType::Int32, &[1]), input("state_in", DataType::Fp32, &[2])];
     let (dims, reshape) = (vec![2], None);
-    config.hidden_outputs =
-        vec![OutputConfig { name: "state_out".into(), datatype: DataType::Fp32, dims, reshape }];
+    config.hidden_outputs = vec![OutputConfig {
+        name: "state_out".into(),
+        datatype: DataType::Fp32,
+        dims,
+        reshape,
+        form: Default::default(),
+    }];
     graph.inputs.push(tensor("START", DataType::Int32, &[-1, 1]));
     graph.inputs.push(tensor("state_in", DataType::Fp32, &[-1, -1]));
     graph.outputs.push(tensor("state_out", DataType::Fp32, &[-1, -1]));

@@ -193,6 +193,7 @@ mod tests {
             datatype: DataType::Fp16,
             dims: dims.to_vec(),
             reshape: reshape.map(<[i64]>::to_vec),
+            form: Default::default(),
         };
         let config = ModelConfig { max_batch_size, outputs: vec![output], ..Default::default() };
         let tensor = TensorInfo {

@@ -62,7 +62,7 @@ impl ValidInput {
         if zeros.len() < length {
             *zeros = Bytes::from(vec![0; length]);
         }
-        Self { index: self.index, shape: self.shape.clone(), data: zeros.slice(..length) }
+        Self { index: self.index, shape: self.shape.clone(), data: zeros.slice(..length), device: None }
     }
 }
 

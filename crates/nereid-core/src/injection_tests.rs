@@ -12,11 +12,25 @@ use crate::{InferRequest, InputTensor, OutputTensor, Result, Shape};
 
 fn tensor(name: &str, datatype: DataType) -> InputConfig {
     let (dims, reshape) = (vec![1], None);
-    InputConfig { name: name.into(), datatype, dims, reshape, optional: false, allow_ragged_batch: false }
+    InputConfig {
+        name: name.into(),
+        datatype,
+        dims,
+        reshape,
+        optional: false,
+        allow_ragged_batch: false,
+        form: Default::default(),
+    }
 }
 
 fn output(name: &str) -> OutputConfig {
-    OutputConfig { name: name.into(), datatype: DataType::Int32, dims: vec![1], reshape: None }
+    OutputConfig {
+        name: name.into(),
+        datatype: DataType::Int32,
+        dims: vec![1],
+        reshape: None,
+        form: Default::default(),
+    }
 }
 
 /// INT32 `X` and BYTES `S`, the controls READY and CORRID of `id`, and the state `IN` → `OUT`.
@@ -103,7 +117,12 @@ fn clients_neither_send_nor_see_what_is_the_schedulers() {
 fn a_null_request_has_the_shape_of_a_real_one_and_nothing_in_it() {
     let config = config(DataType::Uint64);
     let mut real = request(&config, 7, CorrelationId::Number(1)).unwrap();
-    real.inject([ValidInput { index: 2, shape: Shape::from_slice(&[1, 1]), data: vec![1; 4].into() }]);
+    real.inject([ValidInput {
+        index: 2,
+        shape: Shape::from_slice(&[1, 1]),
+        data: vec![1; 4].into(),
+        device: None,
+    }]);
     let mut zeros = Bytes::new();
     let null = real.null_like(&config, &mut zeros);
     assert!(null.is_null() && !real.is_null() && !null.wants(0));
@@ -121,7 +140,7 @@ fn injected_inputs_are_gathered_and_states_given_back_to_each_request() {
     let mut requests = [1, 2].map(|value| request(&config, value, CorrelationId::Number(1)).unwrap());
     for (request, state) in requests.iter_mut().zip([5_i32, 6]) {
         let data = |bytes: &[u8]| Bytes::copy_from_slice(bytes);
-        let input = |index, data| ValidInput { index, shape: Shape::from_slice(&[1, 1]), data };
+        let input = |index, data| ValidInput { index, shape: Shape::from_slice(&[1, 1]), data, device: None };
         request.inject([
             input(2, data(&[1, 0, 0, 0])),
             input(3, data(&[9; 8])),

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::{DataType, Shape};
+use crate::{DataType, DeviceTensors, Shape};
 
 /// Everything a client asks of one model. Inputs are slices of the received message, not copies.
 #[derive(Debug, Clone, Default)]
@@ -21,6 +21,8 @@ pub struct InferRequest {
     pub sequence: Sequence,
     /// Custom parameters.
     pub parameters: Parameters,
+    /// Tensors that lie in the memory of a GPU; `None` when there are none, as a rule.
+    pub device: Option<Box<DeviceTensors>>,
 }
 
 /// One input tensor. `data` is dense, row-major, little-endian; BYTES elements carry a `u32` length each.

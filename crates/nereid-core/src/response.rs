@@ -37,7 +37,8 @@ pub struct Timing {
     pub compute_end: Timestamp,
 }
 
-/// One output tensor; `data` as in [`crate::InputTensor`].
+/// One output tensor; `data` as in [`crate::InputTensor`], or empty when it was written to the place on a GPU that the
+/// request gave for it ([`crate::DeviceTensors::outputs`]).
 #[derive(Debug, Clone)]
 pub struct OutputTensor {
     pub name: Arc<str>,

@@ -28,8 +28,15 @@ pub fn identity_config(max_batch_size: u32) -> ModelConfig {
             reshape: None,
             optional: false,
             allow_ragged_batch: false,
+            form: Default::default(),
         }],
-        outputs: vec![OutputConfig { name: "OUTPUT0".into(), datatype, dims, reshape }],
+        outputs: vec![OutputConfig {
+            name: "OUTPUT0".into(),
+            datatype,
+            dims,
+            reshape,
+            form: Default::default(),
+        }],
         ..Default::default()
     }
 }

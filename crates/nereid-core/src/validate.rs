@@ -11,8 +11,8 @@ use crate::config::{Control, InputConfig, SequenceBatching};
 use crate::shape::Dims;
 use crate::string_tensor::{self, Malformed};
 use crate::{
-    CorrelationId, DataType, Error, InferRequest, InputTensor, ModelConfig, Parameters, Result, Sequence,
-    Shape, shape,
+    CorrelationId, DataType, DeviceSlice, Error, InferRequest, InputTensor, ModelConfig, Parameters, Result,
+    Sequence, Shape, shape,
 };
 
 /// A request that fits its model.
@@ -21,7 +21,9 @@ pub struct ValidRequest {
     id: String,
     pub(crate) inputs: Vec<ValidInput>,
     /// Indices into the config's outputs, ascending; `None` means all.
-    outputs: Option<Vec<usize>>,
+    outputs: Option<Box<[usize]>>,
+    /// Places on a GPU for outputs, by index of the config.
+    device_outputs: Option<Box<DeviceOutputs>>,
     batch_size: u32,
     priority: u64,
     timeout_us: u64,
@@ -31,6 +33,9 @@ pub struct ValidRequest {
     pub(crate) null: bool,
 }
 
+#[derive(Debug, Clone)]
+struct DeviceOutputs(Vec<(usize, DeviceSlice)>);
+
 /// One input that fits its model.
 #[derive(Debug, Clone)]
 pub struct ValidInput {
@@ -38,7 +43,10 @@ pub struct ValidInput {
     pub index: usize,
     /// Shape that the model wants: reshaped, with the batch dimension if the model batches.
     pub shape: Shape,
+    /// Empty when the tensor is on a GPU.
     pub data: Bytes,
+    /// The tensor, if it is on a GPU.
+    pub device: Option<Box<DeviceSlice>>,
 }
 
 impl ValidRequest {
@@ -47,20 +55,39 @@ impl ValidRequest {
     /// # Errors
     /// `InvalidArg` with Triton's text for the first thing that does not fit.
     pub fn new(request: InferRequest, config: &ModelConfig) -> Result<Self> {
-        let InferRequest { id, mut inputs, outputs, priority, timeout_us, sequence, parameters } = request;
+        let InferRequest { id, mut inputs, outputs, priority, timeout_us, sequence, parameters, device } =
+            request;
+        let device = device.map(|device| *device).unwrap_or_default();
         let check = Check { config, id: &id };
         check.no_duplicates("input", inputs.iter().map(|i| i.name.as_str()))?;
         check.no_duplicates("output", outputs.iter().map(String::as_str))?;
         let outputs = check.outputs(&outputs)?;
         check.input_count(&inputs)?;
+        let count = inputs.len();
         inputs.reverse();
         let batch_size = check.batch_size(&inputs)?;
-        let mut inputs = inputs.into_iter().map(|i| check.input(i)).collect::<Result<Vec<_>>>()?;
+        let slice = |index: usize| device.inputs.iter().find(|(i, _)| *i == index).map(|(_, s)| s.clone());
+        let inputs = inputs.into_iter().enumerate().map(|(at, i)| check.input(i, slice(count - 1 - at)));
+        let mut inputs = inputs.collect::<Result<Vec<_>>>()?;
         inputs.sort_unstable_by_key(|i| i.index);
+        let place = |(name, slice): (String, DeviceSlice)| Some((config.output_index(&name)?, slice));
+        let device_outputs: Vec<_> = device.outputs.into_iter().filter_map(place).collect();
+        let device_outputs = (!device_outputs.is_empty()).then(|| Box::new(DeviceOutputs(device_outputs)));
         if let Some(batching) = config.sequence() {
             check.correlation_id(batching, &sequence.id)?;
         }
-        Ok(Self { id, inputs, outputs, batch_size, priority, timeout_us, sequence, parameters, null: false })
+        Ok(Self {
+            id,
+            inputs,
+            outputs,
+            device_outputs,
+            batch_size,
+            priority,
+            timeout_us,
+            sequence,
+            parameters,
+            null: false,
+        })
     }
 
     /// A request with `inputs` of one that fits, from nobody and for nothing.
@@ -68,7 +95,8 @@ impl ValidRequest {
         Self {
             id: String::new(),
             inputs,
-            outputs: Some(Vec::new()),
+            outputs: Some(Box::default()),
+            device_outputs: None,
             batch_size,
             priority: 0,
             timeout_us: 0,
@@ -104,6 +132,20 @@ impl ValidRequest {
     /// Whether the output at `index` of the config was asked for.
     pub fn wants(&self, index: usize) -> bool {
         self.outputs.as_ref().is_none_or(|wanted| wanted.binary_search(&index).is_ok())
+    }
+
+    /// Where on a GPU the output at `index` of the config is to be written, if the request gives a place.
+    pub fn device_output(&self, index: usize) -> Option<&DeviceSlice> {
+        self.device_outputs
+            .iter()
+            .flat_map(|outputs| &outputs.0)
+            .find(|(output, _)| *output == index)
+            .map(|(_, slice)| slice)
+    }
+
+    /// Whether any of its tensors is on a GPU.
+    pub fn is_on_device(&self) -> bool {
+        self.device_outputs.is_some() || self.inputs.iter().any(|input| input.device.is_some())
     }
 
     /// Rows of the request; 0 for a model that does not batch.
@@ -210,7 +252,7 @@ impl Check<'_> {
         found.map_or(Ok(()), |(_, name)| Err(duplicate(what, name, self.id)))
     }
 
-    fn outputs(&self, names: &[String]) -> Result<Option<Vec<usize>>> {
+    fn outputs(&self, names: &[String]) -> Result<Option<Box<[usize]>>> {
         if names.is_empty() {
             return Ok(None);
         }
@@ -224,7 +266,7 @@ impl Check<'_> {
         };
         let mut indices = names.iter().map(index).collect::<Result<Vec<_>>>()?;
         indices.sort_unstable();
-        Ok(Some(indices))
+        Ok(Some(indices.into()))
     }
 
     fn input_count(&self, inputs: &[InputTensor]) -> Result<()> {
@@ -299,17 +341,19 @@ impl Check<'_> {
         )
     }
 
-    fn input(&self, input: InputTensor) -> Result<ValidInput> {
+    /// `device` is where the data is, if not in host memory.
+    fn input(&self, input: InputTensor, device: Option<DeviceSlice>) -> Result<ValidInput> {
         let (index, config) = self.input_config(&input.name)?;
         self.datatype(&input, config)?;
         let shape = self.model_shape(&input, config)?;
-        self.data(&input, &shape)?;
+        let size = device.as_ref().map_or(input.data.len(), |slice| slice.byte_size);
+        self.data(&input, &shape, size)?;
         let mut data = input.data;
         if input.datatype == DataType::Bool && data.iter().any(|byte| *byte > 1) {
             // Any byte but 0 is true to a client, but kernels count and index with these bytes.
             data = data.iter().map(|byte| u8::from(*byte != 0)).collect();
         }
-        Ok(ValidInput { index, shape, data })
+        Ok(ValidInput { index, shape, data, device: device.map(Box::new) })
     }
 
     fn datatype(&self, input: &InputTensor, config: &InputConfig) -> Result<()> {
@@ -366,9 +410,9 @@ impl Check<'_> {
         ))
     }
 
-    fn data(&self, input: &InputTensor, shape: &Shape) -> Result<()> {
+    fn data(&self, input: &InputTensor, shape: &Shape, size: usize) -> Result<()> {
         let dims = self.counted(shape);
-        self.byte_size(input, dims, input.data.len() as u64)?;
+        self.byte_size(input, dims, size as u64)?;
         if input.datatype == DataType::Bytes {
             self.strings(input, shape::element_count(dims).ok_or_else(|| self.too_large(input))?)?;
         }

@@ -12,11 +12,18 @@ fn input(name: &str, datatype: DataType, dims: &[i64]) -> InputConfig {
         reshape: None,
         optional: false,
         allow_ragged_batch: false,
+        form: Default::default(),
     }
 }
 
 fn config(max_batch_size: u32, inputs: Vec<InputConfig>) -> ModelConfig {
-    let output = OutputConfig { name: "out".into(), datatype: DataType::Fp32, dims: vec![1], reshape: None };
+    let output = OutputConfig {
+        name: "out".into(),
+        datatype: DataType::Fp32,
+        dims: vec![1],
+        reshape: None,
+        form: Default::default(),
+    };
     ModelConfig { name: "m".into(), max_batch_size, inputs, outputs: vec![output], ..Default::default() }
 }
 

@@ -22,12 +22,14 @@ pub(crate) fn config(max_batch_size: u32, tensors: &[(DataType, &[i64])]) -> Mod
         reshape: None,
         optional: false,
         allow_ragged_batch: false,
+        form: Default::default(),
     };
     let output = |(n, (datatype, dims)): (usize, &(DataType, &[i64]))| OutputConfig {
         name: format!("OUTPUT{n}").into(),
         datatype: *datatype,
         dims: dims.to_vec(),
         reshape: None,
+        form: Default::default(),
     };
     ModelConfig {
         name: "m".into(),

@@ -117,11 +117,19 @@ pub(crate) fn config(
 
 pub(crate) fn input(name: &str, datatype: DataType, dims: &[i64]) -> InputConfig {
     let (dims, reshape) = (dims.to_vec(), None);
-    InputConfig { name: name.into(), datatype, dims, reshape, optional: false, allow_ragged_batch: false }
+    InputConfig {
+        name: name.into(),
+        datatype,
+        dims,
+        reshape,
+        optional: false,
+        allow_ragged_batch: false,
+        form: Default::default(),
+    }
 }
 
 pub(crate) fn output(name: &str, datatype: DataType, dims: &[i64]) -> OutputConfig {
-    OutputConfig { name: name.into(), datatype, dims: dims.to_vec(), reshape: None }
+    OutputConfig { name: name.into(), datatype, dims: dims.to_vec(), reshape: None, form: Default::default() }
 }
 
 /// A config for `x` to `y`, both of `datatype` and `dims`.

@@ -10,6 +10,10 @@ pub struct InstanceSpec {
     pub passive: bool,
     /// Name of the host policy that it runs under: the group's, else `cpu`, `gpu_<device>` or `model`.
     pub host_policy: String,
+    /// Optimization profiles of a TensorRT engine, as the config spells their numbers; empty means the first.
+    pub profiles: Vec<String>,
+    /// Number of the DLA core that runs it besides its GPU.
+    pub dla_core: Option<i64>,
     /// What it takes to run, for the rate limiter.
     pub rate_limiter: RateLimiterSpec,
 }

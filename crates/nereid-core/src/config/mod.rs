@@ -2,6 +2,7 @@
 //! completed and validated. Only what serving needs; the full message stays with the repository.
 
 mod batch_io;
+mod cuda;
 mod ensemble;
 mod instances;
 mod scheduling;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use crate::DataType;
 
 pub use batch_io::{BatchInput, BatchInputElement, BatchInputKind, BatchOutput};
+pub use cuda::{CudaOptimization, GraphShape, GraphSpec, StreamPriority};
 pub use ensemble::{Ensemble, EnsembleStep, Mapping};
 pub use instances::{InstanceKind, InstanceSpec, RateLimiterSpec, ResourceSpec};
 pub use scheduling::{DynamicBatching, QueuePolicy, Scheduling, TimeoutAction};
@@ -46,6 +48,8 @@ pub struct ModelConfig {
     /// `parameters { key value { string_value } }`.
     pub parameters: BTreeMap<String, String>,
     pub optimization: Optimization,
+    /// Model files by the compute capability of the GPU, such as `9.0`; others use `model_filename`.
+    pub cc_model_filenames: BTreeMap<String, String>,
     /// Custom operator libraries, relative to the model directory.
     pub op_libraries: Vec<String>,
     /// What every instance runs before it takes requests.
@@ -65,6 +69,7 @@ pub struct InputConfig {
     pub optional: bool,
     /// Requests of different shapes may share a batch.
     pub allow_ragged_batch: bool,
+    pub form: TensorForm,
 }
 
 /// One output as the config declares it. `dims` excludes the batch dimension.
@@ -76,6 +81,19 @@ pub struct OutputConfig {
     pub dims: Vec<i64>,
     /// Shape that the model itself gives instead of `dims`.
     pub reshape: Option<Vec<i64>>,
+    pub form: TensorForm,
+}
+
+/// What the elements of a tensor are to a TensorRT engine.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum TensorForm {
+    /// Values in row-major order, as in every other backend.
+    #[default]
+    Linear,
+    /// Sizes of other tensors: the engine reads or writes them in host memory (`is_shape_tensor`).
+    Shape,
+    /// Values in a vectorized layout, in which channels are padded (`is_non_linear_format_io`).
+    NonLinear,
 }
 
 /// `optimization` of a config, as far as backends read it.
@@ -89,6 +107,13 @@ pub struct Optimization {
     pub pinned_input: bool,
     /// Stage outputs in page-locked memory when the device is a GPU.
     pub pinned_output: bool,
+    /// Of the streams of instances on GPUs.
+    pub priority: StreamPriority,
+    pub cuda: CudaOptimization,
+    /// Gather a batch of at least this many buffers with a kernel; 0 never.
+    pub gather_kernel_buffer_threshold: u32,
+    /// Prepare the next batch while the current one runs.
+    pub eager_batching: bool,
 }
 
 /// An execution accelerator and its parameters.

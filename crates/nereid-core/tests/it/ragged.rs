@@ -19,8 +19,15 @@ fn config(datatype: DataType, dims: &[i64], max_batch_size: u32) -> ModelConfig 
         reshape: None,
         optional: false,
         allow_ragged_batch: true,
+        form: Default::default(),
     };
-    let output = OutputConfig { name: "y".into(), datatype, dims: dims.to_vec(), reshape: None };
+    let output = OutputConfig {
+        name: "y".into(),
+        datatype,
+        dims: dims.to_vec(),
+        reshape: None,
+        form: Default::default(),
+    };
     ModelConfig {
         name: "m".into(),
         max_batch_size,

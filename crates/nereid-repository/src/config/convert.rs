@@ -4,12 +4,13 @@
 use std::collections::BTreeMap;
 
 use nereid_core::config::{
-    Accelerator, DynamicBatching, InputConfig, Optimization, OutputConfig, QueuePolicy, Scheduling,
-    TimeoutAction,
+    Accelerator, CudaOptimization, DynamicBatching, GraphShape, GraphSpec, InputConfig, Optimization,
+    OutputConfig, QueuePolicy, Scheduling, StreamPriority, TensorForm, TimeoutAction,
 };
 use nereid_core::{DataType, Error, ModelConfig, Result};
 use nereid_protocol::inference as wire;
-use wire::model_optimization_policy::execution_accelerators;
+use wire::model_optimization_policy::cuda::{GraphSpec as WireGraphSpec, graph_spec};
+use wire::model_optimization_policy::{Cuda, ModelPriority, execution_accelerators};
 
 use super::{batch_io, dynamic_batching, ensemble, instances, warm_up};
 
@@ -44,6 +45,7 @@ pub(crate) fn convert(config: &wire::ModelConfig) -> Result<ModelConfig> {
             .map(|(key, value)| (key.clone(), value.string_value.clone()))
             .collect(),
         optimization: config.optimization.as_ref().map(optimization).unwrap_or_default(),
+        cc_model_filenames: config.cc_model_filenames.clone().into_iter().collect(),
         op_libraries: config.model_operations.iter().flat_map(|o| o.op_library_filename.clone()).collect(),
         warm_up: warm_up::samples(&config.model_warmup)?,
     })
@@ -57,6 +59,7 @@ fn input(input: &wire::ModelInput) -> Result<InputConfig> {
         reshape: input.reshape.as_ref().map(|reshape| reshape.shape.clone()),
         optional: input.optional,
         allow_ragged_batch: input.allow_ragged_batch,
+        form: form(input.is_shape_tensor, input.is_non_linear_format_io),
     })
 }
 
@@ -66,7 +69,16 @@ fn output(output: &wire::ModelOutput) -> Result<OutputConfig> {
         datatype: datatype(output.data_type, &output.name)?,
         dims: output.dims.clone(),
         reshape: output.reshape.as_ref().map(|reshape| reshape.shape.clone()),
+        form: form(output.is_shape_tensor, output.is_non_linear_format_io),
     })
+}
+
+fn form(is_shape: bool, is_non_linear: bool) -> TensorForm {
+    match (is_shape, is_non_linear) {
+        (true, _) => TensorForm::Shape,
+        (false, true) => TensorForm::NonLinear,
+        (false, false) => TensorForm::Linear,
+    }
 }
 
 fn datatype(number: i32, tensor: &str) -> Result<DataType> {
@@ -123,6 +135,31 @@ fn optimization(policy: &wire::ModelOptimizationPolicy) -> Optimization {
         cpu_accelerators: accelerators.map(|a| convert(&a.cpu_execution_accelerator)).unwrap_or_default(),
         pinned_input: policy.input_pinned_memory.is_none_or(|pinned| pinned.enable),
         pinned_output: policy.output_pinned_memory.is_none_or(|pinned| pinned.enable),
+        priority: match policy.priority() {
+            ModelPriority::PriorityDefault => StreamPriority::Default,
+            ModelPriority::PriorityMax => StreamPriority::Highest,
+            ModelPriority::PriorityMin => StreamPriority::Lowest,
+        },
+        cuda: policy.cuda.as_ref().map(cuda).unwrap_or_default(),
+        gather_kernel_buffer_threshold: policy.gather_kernel_buffer_threshold,
+        eager_batching: policy.eager_batching,
+    }
+}
+
+fn cuda(cuda: &Cuda) -> CudaOptimization {
+    let shape = |batch_size: i32, inputs: &BTreeMap<String, graph_spec::Shape>| GraphShape {
+        batch_size: u32::try_from(batch_size).unwrap_or(0),
+        inputs: inputs.iter().map(|(name, shape)| (name.as_str().into(), shape.dim.clone())).collect(),
+    };
+    let spec = |spec: &WireGraphSpec| GraphSpec {
+        shape: shape(spec.batch_size, &spec.input),
+        lower_bound: spec.graph_lower_bound.as_ref().map(|lower| shape(lower.batch_size, &lower.input)),
+    };
+    CudaOptimization {
+        graphs: cuda.graphs,
+        busy_wait_events: cuda.busy_wait_events,
+        graph_specs: cuda.graph_spec.iter().map(spec).collect(),
+        output_copy_stream: cuda.output_copy_stream,
     }
 }
 

@@ -87,6 +87,8 @@ pub(crate) fn specs(config: &ModelConfig) -> Vec<InstanceSpec> {
                     } else {
                         group.host_policy.clone()
                     },
+                    profiles: group.profile.clone(),
+                    dla_core: group.secondary_devices.first().map(|device| device.device_id),
                     rate_limiter: group.rate_limiter.as_ref().map(rate_limiter).unwrap_or_default(),
                 });
             };

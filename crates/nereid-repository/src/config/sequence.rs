@@ -211,7 +211,15 @@ fn id(control: &WireControl, model: &str) -> Result<(Control, DataType)> {
 
 fn control_input(name: &str, datatype: DataType) -> InputConfig {
     let (name, dims, reshape) = (name.into(), vec![1], None);
-    InputConfig { name, datatype, dims, reshape, optional: false, allow_ragged_batch: false }
+    InputConfig {
+        name,
+        datatype,
+        dims,
+        reshape,
+        optional: false,
+        allow_ragged_batch: false,
+        form: Default::default(),
+    }
 }
 
 fn invalid<T>(message: impl Into<String>) -> Result<T> {

@@ -58,6 +58,7 @@ pub(super) fn apply(
                     datatype,
                     dims: dims.clone(),
                     reshape: reshape.clone(),
+                    form: Default::default(),
                 });
                 config.outputs.len() + config.hidden_outputs.len() - 1
             }
@@ -70,6 +71,7 @@ pub(super) fn apply(
             reshape,
             optional: false,
             allow_ragged_batch: false,
+            form: Default::default(),
         });
         states.push(State { output, initial });
     }

@@ -108,7 +108,7 @@ impl Maker<'_> {
                 Dims(&expected.dims)
             )));
         }
-        Ok(ValidInput { index: self.config.inputs.len() + position, shape, data })
+        Ok(ValidInput { index: self.config.inputs.len() + position, shape, data, device: None })
     }
 
     fn input(&mut self, input: &WarmUpInput) -> Result<InputTensor> {

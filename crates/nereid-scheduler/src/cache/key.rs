@@ -113,12 +113,14 @@ mod tests {
             reshape: None,
             optional: true,
             allow_ragged_batch: false,
+            form: Default::default(),
         };
         let output = |name: &str| OutputConfig {
             name: name.into(),
             datatype: DataType::Uint8,
             dims: vec![-1],
             reshape: None,
+            form: Default::default(),
         };
         ModelConfig {
             name: "m".into(),

@@ -149,9 +149,15 @@ pub(super) mod tests {
             reshape: None,
             optional: false,
             allow_ragged_batch: false,
+            form: Default::default(),
         };
-        let output =
-            |name: &&str| OutputConfig { name: (*name).into(), datatype, dims: dims.clone(), reshape: None };
+        let output = |name: &&str| OutputConfig {
+            name: (*name).into(),
+            datatype,
+            dims: dims.clone(),
+            reshape: None,
+            form: Default::default(),
+        };
         let mappings = |ports: Ports<'_>| {
             let mapping = |(model, ensemble): &(&str, &str)| Mapping {
                 model: (*model).into(),

@@ -203,6 +203,7 @@ impl Request {
             timeout_us: self.request.timeout_us(),
             sequence: self.request.sequence().clone(),
             parameters: self.request.parameters().clone(),
+            device: None,
         })
     }
 

@@ -38,10 +38,17 @@ pub(super) fn config(strategy: Strategy, max_batch_size: u32) -> ModelConfig {
         reshape: None,
         optional: false,
         allow_ragged_batch: false,
+        form: Default::default(),
     };
     let flags = ["START", "END", "READY"].map(|name| tensor(name, DataType::Fp32));
     let others = [tensor("CORRID", DataType::Uint64), tensor("IN", DataType::Fp32)];
-    let out = OutputConfig { name: "OUT".into(), datatype: DataType::Fp32, dims: vec![1], reshape: None };
+    let out = OutputConfig {
+        name: "OUT".into(),
+        datatype: DataType::Fp32,
+        dims: vec![1],
+        reshape: None,
+        form: Default::default(),
+    };
     let initial = StateTensor { shape: Shape::from_slice(&[1, 1]), data: float(-1.0) };
     let batching = SequenceBatching {
         strategy,

@@ -44,7 +44,12 @@ impl Injector {
         self.controls(batching, &mut injected, sequence, true);
         for (number, state) in batching.states.iter().enumerate() {
             let StateTensor { shape, data } = carried.get(number).unwrap_or(&state.initial).clone();
-            injected.push(ValidInput { index: self.config.inputs.len() + injected.len(), shape, data });
+            injected.push(ValidInput {
+                index: self.config.inputs.len() + injected.len(),
+                shape,
+                data,
+                device: None,
+            });
         }
         injected
     }
@@ -87,7 +92,7 @@ impl Injector {
                 Control::CorrelationId => id_bytes(&sequence.id, input),
             };
             let index = self.config.inputs.len() + injected.len();
-            injected.push(ValidInput { index, shape: shape.clone(), data });
+            injected.push(ValidInput { index, shape: shape.clone(), data, device: None });
         }
     }
 }

@@ -69,6 +69,7 @@ fn config(strategy: Strategy, max_batch_size: u32, max_idle_us: u64) -> ModelCon
         reshape: None,
         optional: false,
         allow_ragged_batch: false,
+        form: Default::default(),
     };
     let batching = SequenceBatching {
         strategy,
@@ -79,7 +80,13 @@ fn config(strategy: Strategy, max_batch_size: u32, max_idle_us: u64) -> ModelCon
     };
     ModelConfig {
         injected_inputs: vec![input],
-        hidden_outputs: vec![OutputConfig { name: "OUT".into(), datatype: DataType::Fp32, dims, reshape }],
+        hidden_outputs: vec![OutputConfig {
+            name: "OUT".into(),
+            datatype: DataType::Fp32,
+            dims,
+            reshape,
+            form: Default::default(),
+        }],
         scheduling: Scheduling::Sequence(batching),
         ..identity_config(max_batch_size)
     }

@@ -98,6 +98,7 @@ pub(super) fn decode(
             end: request.sequence_end,
         },
         parameters: request.parameters.into_iter().map(|(name, value)| (name, parameter(value))).collect(),
+        device: None,
     };
     Ok((decoded, Outputs::new(request.outputs, request.default_encoding, windows)))
 }

@@ -1,0 +1,1 @@
+//! TensorRT backend: engines (model.plan) on GPUs.

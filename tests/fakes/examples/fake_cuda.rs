@@ -1,0 +1,1 @@
+//! Stands in for the CUDA driver (`libcuda.so.1`) in host memory.

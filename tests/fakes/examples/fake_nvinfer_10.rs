@@ -1,0 +1,1 @@
+//! Stands in for TensorRT 10 (`libnvinfer.so.10`).

@@ -1,0 +1,1 @@
+//! Stands in for TensorRT 11 (`libnvinfer.so.11`).

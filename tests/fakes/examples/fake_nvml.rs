@@ -1,0 +1,1 @@
+//! Stands in for the management library (`libnvidia-ml.so.1`).
