@@ -1,0 +1,347 @@
+//! The GPU in host memory itself: the calls, and what a driver would refuse.
+
+#![allow(unsafe_code, reason = "addresses are host addresses here, and copied from and to")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use nereid_core::config::StreamPriority;
+use parking_lot::Mutex;
+
+use super::memory::Allocations;
+use super::streams::{HostStream, Node};
+use crate::{CudaError, Device, DeviceInfo, IpcHandle, MemoryUse, RawEvent, RawGraph, RawStream, Result};
+
+const INVALID_VALUE: u32 = 1;
+const OUT_OF_MEMORY: u32 = 2;
+const INVALID_HANDLE: u32 = 400;
+const ILLEGAL_ADDRESS: u32 = 700;
+const CAPTURE_UNSUPPORTED: u32 = 900;
+const CAPTURE_INVALIDATED: u32 = 901;
+const ILLEGAL_STATE: u32 = 401;
+
+/// A GPU in host memory. Device addresses are host addresses; what is put into a stream runs at once, unless it is captured.
+/// Memory is not 0 at first. It refuses what leaves an allocation and what is not there, with the driver's codes.
+#[derive(Debug)]
+pub struct HostDevice {
+    info: DeviceInfo,
+    state: Arc<Mutex<State>>,
+}
+
+/// What there is and was not freed or destroyed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Live {
+    pub allocations: usize,
+    /// Of the allocations.
+    pub bytes: u64,
+    pub pinned: usize,
+    pub streams: usize,
+    pub events: usize,
+    pub graphs: usize,
+}
+
+#[derive(Debug)]
+struct State {
+    /// Most bytes of allocations.
+    limit: u64,
+    memory: Allocations,
+    pinned: Allocations,
+    streams: BTreeMap<u64, Arc<HostStream>>,
+    events: BTreeSet<u64>,
+    graphs: BTreeMap<u64, Arc<Mutex<Vec<Node>>>>,
+    /// Of the next event or graph.
+    next: u64,
+}
+
+impl HostDevice {
+    /// The GPU of this number, of compute capability 9.0, with 1 GiB of memory.
+    pub fn new(ordinal: i32) -> Arc<Self> {
+        Self::with_info(DeviceInfo {
+            ordinal,
+            name: "Host GPU".to_owned(),
+            uuid: format!("GPU-00000000-0000-0000-0000-{ordinal:012x}"),
+            compute_capability: (9, 0),
+            total_memory: 1 << 30,
+            pci_bus_id: format!("0000:{ordinal:02x}:00.0"),
+        })
+    }
+
+    pub fn with_info(info: DeviceInfo) -> Arc<Self> {
+        let state = State {
+            limit: info.total_memory,
+            memory: Allocations::default(),
+            pinned: Allocations::default(),
+            streams: BTreeMap::new(),
+            events: BTreeSet::new(),
+            graphs: BTreeMap::new(),
+            next: 0x1000,
+        };
+        Arc::new(Self { info, state: Arc::new(Mutex::new(state)) })
+    }
+
+    /// Itself, as the rest of the program knows it.
+    pub fn device(self: &Arc<Self>) -> Arc<dyn Device> {
+        self.clone()
+    }
+
+    /// From now on, an allocation fails with which there would be more than `bytes` of them.
+    pub fn limit_memory(&self, bytes: u64) {
+        self.state.lock().limit = bytes;
+    }
+
+    pub fn live(&self) -> Live {
+        let state = self.state.lock();
+        Live {
+            allocations: state.memory.count(),
+            bytes: state.memory.bytes(),
+            pinned: state.pinned.count(),
+            streams: state.streams.len(),
+            events: state.events.len(),
+            graphs: state.graphs.len(),
+        }
+    }
+
+    fn stream(&self, call: &'static str, stream: RawStream) -> Result<Option<Arc<HostStream>>> {
+        if stream.0 == 0 {
+            return Ok(None); // the default stream
+        }
+        let found = self.state.lock().streams.get(&stream.0).cloned();
+        found.map(Some).ok_or_else(|| error(call, INVALID_HANDLE))
+    }
+
+    fn event(&self, call: &'static str, event: RawEvent) -> Result<()> {
+        check(call, self.state.lock().events.contains(&event.0), INVALID_HANDLE)
+    }
+
+    /// Checks the device memory now, as the driver does, and again when it runs.
+    fn put(
+        &self,
+        call: &'static str,
+        stream: RawStream,
+        memory: &[(u64, usize)],
+        step: impl Fn() + Send + 'static,
+    ) -> Result<()> {
+        let stream = self.stream(call, stream)?;
+        check(call, self.state.lock().have(memory), INVALID_VALUE)?;
+        let (state, memory) = (self.state.clone(), memory.to_vec());
+        let node = Node::new(move || {
+            if !state.lock().have(&memory) {
+                return ILLEGAL_ADDRESS;
+            }
+            step();
+            0
+        });
+        result(
+            call,
+            match stream {
+                Some(stream) => stream.put(node),
+                None => node.run(),
+            },
+        )
+    }
+}
+
+impl State {
+    fn have(&self, memory: &[(u64, usize)]) -> bool {
+        memory.iter().all(|(address, bytes)| self.memory.have(*address, *bytes))
+    }
+
+    fn number(&mut self) -> u64 {
+        self.next += 0x10;
+        self.next
+    }
+}
+
+impl Device for HostDevice {
+    fn info(&self) -> &DeviceInfo {
+        &self.info
+    }
+
+    fn memory(&self) -> Result<MemoryUse> {
+        let state = self.state.lock();
+        Ok(MemoryUse {
+            free: state.limit.saturating_sub(state.memory.bytes()),
+            total: self.info.total_memory,
+        })
+    }
+
+    fn allocate(&self, bytes: usize) -> Result<u64> {
+        const CALL: &str = "cuMemAlloc_v2";
+        check(CALL, bytes > 0, INVALID_VALUE)?;
+        let mut state = self.state.lock();
+        let after = state.memory.bytes().saturating_add(bytes as u64);
+        check(CALL, after <= state.limit, OUT_OF_MEMORY)?;
+        state.memory.add(bytes).ok_or_else(|| error(CALL, OUT_OF_MEMORY))
+    }
+
+    unsafe fn free(&self, address: u64) -> Result<()> {
+        check("cuMemFree_v2", self.state.lock().memory.remove(address), INVALID_VALUE)
+    }
+
+    fn allocate_pinned(&self, bytes: usize) -> Result<NonNull<u8>> {
+        const CALL: &str = "cuMemHostAlloc";
+        let start = self.state.lock().pinned.add(bytes);
+        start.and_then(|start| NonNull::new(start as *mut u8)).ok_or_else(|| error(CALL, OUT_OF_MEMORY))
+    }
+
+    unsafe fn free_pinned(&self, memory: NonNull<u8>) -> Result<()> {
+        let is_gone = self.state.lock().pinned.remove(memory.as_ptr() as u64);
+        check("cuMemFreeHost", is_gone, INVALID_VALUE)
+    }
+
+    fn create_stream(&self, _: StreamPriority) -> Result<RawStream> {
+        let stream = Arc::new(HostStream::new());
+        let address = Arc::as_ptr(&stream) as u64;
+        self.state.lock().streams.insert(address, stream);
+        Ok(RawStream(address))
+    }
+
+    unsafe fn destroy_stream(&self, stream: RawStream) -> Result<()> {
+        let removed = self.state.lock().streams.remove(&stream.0);
+        check("cuStreamDestroy_v2", removed.is_some(), INVALID_HANDLE)
+    }
+
+    unsafe fn synchronize(&self, stream: RawStream) -> Result<()> {
+        const CALL: &str = "cuStreamSynchronize";
+        let breaks = self.stream(CALL, stream)?.is_some_and(|stream| stream.breaks_capture());
+        check(CALL, !breaks, CAPTURE_UNSUPPORTED)
+    }
+
+    unsafe fn copy_to_device(&self, to: u64, from: *const u8, bytes: usize, stream: RawStream) -> Result<()> {
+        let from = from as u64;
+        self.put("cuMemcpyHtoDAsync_v2", stream, &[(to, bytes)], move || copy(to, from, bytes))
+    }
+
+    unsafe fn copy_to_host(&self, to: *mut u8, from: u64, bytes: usize, stream: RawStream) -> Result<()> {
+        let to = to as u64;
+        self.put("cuMemcpyDtoHAsync_v2", stream, &[(from, bytes)], move || copy(to, from, bytes))
+    }
+
+    unsafe fn copy_on_device(&self, to: u64, from: u64, bytes: usize, stream: RawStream) -> Result<()> {
+        let memory = [(to, bytes), (from, bytes)];
+        self.put("cuMemcpyDtoDAsync_v2", stream, &memory, move || copy(to, from, bytes))
+    }
+
+    unsafe fn fill_zero(&self, to: u64, bytes: usize, stream: RawStream) -> Result<()> {
+        self.put("cuMemsetD8Async", stream, &[(to, bytes)], move || {
+            // SAFETY: the bytes were found in an allocation just now.
+            unsafe { (to as *mut u8).write_bytes(0, bytes) };
+        })
+    }
+
+    unsafe fn write(&self, to: u64, from: &[u8]) -> Result<()> {
+        check("cuMemcpyHtoD_v2", self.state.lock().have(&[(to, from.len())]), INVALID_VALUE)?;
+        copy(to, from.as_ptr() as u64, from.len());
+        Ok(())
+    }
+
+    unsafe fn read(&self, to: &mut [u8], from: u64) -> Result<()> {
+        check("cuMemcpyDtoH_v2", self.state.lock().have(&[(from, to.len())]), INVALID_VALUE)?;
+        copy(to.as_mut_ptr() as u64, from, to.len());
+        Ok(())
+    }
+
+    fn create_event(&self, _: bool) -> Result<RawEvent> {
+        let mut state = self.state.lock();
+        let event = state.number();
+        state.events.insert(event);
+        Ok(RawEvent(event))
+    }
+
+    unsafe fn destroy_event(&self, event: RawEvent) -> Result<()> {
+        check("cuEventDestroy_v2", self.state.lock().events.remove(&event.0), INVALID_HANDLE)
+    }
+
+    unsafe fn record_event(&self, event: RawEvent, stream: RawStream) -> Result<()> {
+        const CALL: &str = "cuEventRecord";
+        self.event(CALL, event)?;
+        self.stream(CALL, stream).map(drop)
+    }
+
+    unsafe fn wait_event(&self, stream: RawStream, _: RawEvent) -> Result<()> {
+        self.stream("cuStreamWaitEvent", stream).map(drop) // whatever it waits for has happened
+    }
+
+    unsafe fn synchronize_event(&self, event: RawEvent) -> Result<()> {
+        self.event("cuEventSynchronize", event)
+    }
+
+    unsafe fn begin_capture(&self, stream: RawStream) -> Result<()> {
+        const CALL: &str = "cuStreamBeginCapture_v2";
+        let stream = self.stream(CALL, stream)?.ok_or_else(|| error(CALL, CAPTURE_UNSUPPORTED))?;
+        check(CALL, stream.begin(), ILLEGAL_STATE)
+    }
+
+    unsafe fn end_capture(&self, stream: RawStream) -> Result<RawGraph> {
+        const CALL: &str = "cuStreamEndCapture";
+        let stream = self.stream(CALL, stream)?.ok_or_else(|| error(CALL, ILLEGAL_STATE))?;
+        let capture = stream.end().ok_or_else(|| error(CALL, ILLEGAL_STATE))?;
+        check(CALL, !capture.is_broken, CAPTURE_INVALIDATED)?;
+        let mut state = self.state.lock();
+        let graph = state.number();
+        state.graphs.insert(graph, Arc::new(Mutex::new(capture.nodes)));
+        Ok(RawGraph(graph))
+    }
+
+    unsafe fn launch(&self, graph: RawGraph, stream: RawStream) -> Result<()> {
+        const CALL: &str = "cuGraphLaunch";
+        let stream = self.stream(CALL, stream)?;
+        let nodes = self.state.lock().graphs.get(&graph.0).cloned();
+        let nodes = nodes.ok_or_else(|| error(CALL, INVALID_HANDLE))?;
+        let captures = stream.is_some_and(|stream| stream.is_capturing());
+        check(CALL, !captures, CAPTURE_UNSUPPORTED)?; // the driver would make a child of it
+        let failed = nodes.lock().iter().map(Node::run).find(|code| *code != 0);
+        result(CALL, failed.unwrap_or(0))
+    }
+
+    unsafe fn destroy_graph(&self, graph: RawGraph) -> Result<()> {
+        let removed = self.state.lock().graphs.remove(&graph.0);
+        check("cuGraphExecDestroy", removed.is_some(), INVALID_HANDLE)
+    }
+
+    fn open_ipc(&self, _: IpcHandle) -> Result<u64> {
+        Err(error("cuIpcOpenMemHandle_v2", INVALID_VALUE)) // no other process could have given one
+    }
+
+    unsafe fn close_ipc(&self, _: u64) -> Result<()> {
+        Err(error("cuIpcCloseMemHandle", INVALID_VALUE))
+    }
+
+    fn allocation_range(&self, address: u64) -> Result<(u64, u64)> {
+        let range = self.state.lock().memory.around(address);
+        range.ok_or_else(|| error("cuMemGetAddressRange_v2", INVALID_VALUE))
+    }
+}
+
+/// Copies also within one allocation, whatever overlaps.
+fn copy(to: u64, from: u64, bytes: usize) {
+    // SAFETY: device memory was found just now, and the caller of the device answers for host memory.
+    unsafe { std::ptr::copy(from as *const u8, to as *mut u8, bytes) };
+}
+
+fn check(call: &'static str, holds: bool, code: u32) -> Result<()> {
+    if holds { Ok(()) } else { Err(error(call, code)) }
+}
+
+fn result(call: &'static str, code: u32) -> Result<()> {
+    check(call, code == 0, code)
+}
+
+fn error(call: &'static str, code: u32) -> CudaError {
+    let reason = match code {
+        INVALID_VALUE => "CUDA_ERROR_INVALID_VALUE, invalid argument",
+        OUT_OF_MEMORY => "CUDA_ERROR_OUT_OF_MEMORY, out of memory",
+        INVALID_HANDLE => "CUDA_ERROR_INVALID_HANDLE, invalid resource handle",
+        ILLEGAL_STATE => "CUDA_ERROR_ILLEGAL_STATE, the operation cannot be performed in the present state",
+        ILLEGAL_ADDRESS => "CUDA_ERROR_ILLEGAL_ADDRESS, an illegal memory access was encountered",
+        CAPTURE_UNSUPPORTED => {
+            "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED, operation not permitted when stream is capturing"
+        }
+        CAPTURE_INVALIDATED => {
+            "CUDA_ERROR_STREAM_CAPTURE_INVALIDATED, operation failed due to a previous error during capture"
+        }
+        _ => "CUDA_ERROR_UNKNOWN, unknown error",
+    };
+    CudaError { call, code, reason: reason.to_owned() }
+}

@@ -1,0 +1,8 @@
+//! A GPU in host memory, for tests: [`HostDevice`].
+
+mod device;
+mod memory;
+mod streams;
+
+pub use device::{HostDevice, Live};
+pub use streams::{HostStream, STREAM_MAGIC, Work};
