@@ -2,6 +2,7 @@
 //! Rules and texts are those of `AutoCompleteConfig` in Triton's backend; tensors come in the graph's order.
 
 use nereid_core::backend::{AutoComplete, AutoCompleteRequest, TensorSpec};
+use nereid_core::config::TensorForm;
 use nereid_core::{Error, Result};
 
 use crate::graph::{Graph, TensorInfo};
@@ -31,8 +32,8 @@ pub(crate) fn complete(request: &AutoCompleteRequest<'_>, graph: &Graph) -> Resu
     };
     Ok(AutoComplete {
         max_batch_size: (max_batch_size != request.max_batch_size).then_some(max_batch_size),
-        inputs: (!request.has_inputs).then(|| specs("input", &graph.inputs)).transpose()?,
-        outputs: (!request.has_outputs).then(|| specs("output", &graph.outputs)).transpose()?,
+        inputs: (!request.has_inputs()).then(|| specs("input", &graph.inputs)).transpose()?,
+        outputs: (!request.has_outputs()).then(|| specs("output", &graph.outputs)).transpose()?,
         dynamic_batching: max_batch_size > 1 && !request.has_scheduler,
     })
 }
@@ -51,7 +52,7 @@ fn spec(what: &str, model: &str, tensor: &TensorInfo, batches: bool) -> Result<T
         // value is bound with the graph's rank anyway.
         reshape = batches.then(Vec::new);
     }
-    Ok(TensorSpec { name, datatype, dims, reshape })
+    Ok(TensorSpec { name, datatype, dims, reshape, form: TensorForm::Linear })
 }
 
 #[cfg(test)]
@@ -73,12 +74,15 @@ mod tests {
             model_dir: Path::new(""),
             model_file: Path::new("model.onnx"),
             op_libraries: &[],
+            version: 1,
+            cc_model_filenames: Default::default(),
             max_batch_size,
             default_max_batch_size: 4,
-            has_inputs: false,
-            has_outputs: false,
+            inputs: vec![],
+            batch_inputs: 0,
+            outputs: vec![],
             has_scheduler: false,
-            on_gpu: false,
+            groups: vec![],
         }
     }
 
@@ -87,7 +91,8 @@ mod tests {
     }
 
     fn expected(name: &str, dims: &[i64], reshape: Option<Vec<i64>>) -> Option<Vec<TensorSpec>> {
-        Some(vec![TensorSpec { name: name.into(), datatype: DataType::Fp32, dims: dims.into(), reshape }])
+        let (name, datatype, dims) = (name.into(), DataType::Fp32, dims.into());
+        Some(vec![TensorSpec { name, datatype, dims, reshape, form: TensorForm::Linear }])
     }
 
     #[test]
@@ -96,7 +101,7 @@ mod tests {
         assert_eq!((got.max_batch_size, got.dynamic_batching), (Some(4), true));
         assert_eq!(got.inputs, expected("x", &[28], None));
         assert_eq!(got.outputs, expected("y", &[1], Some(vec![])));
-        let given = AutoCompleteRequest { has_inputs: true, has_scheduler: true, ..request(8) };
+        let given = AutoCompleteRequest { batch_inputs: 1, has_scheduler: true, ..request(8) };
         let got = complete(&given, &graph(&[-1, 28], &[-1, 10])).unwrap();
         assert_eq!((got.max_batch_size, got.inputs, got.dynamic_batching), (None, None, false));
         let one = AutoCompleteRequest { default_max_batch_size: 1, ..request(0) };

@@ -61,14 +61,14 @@ impl Backend for OnnxRuntime {
     }
 
     fn auto_complete(&self, request: &AutoCompleteRequest<'_>) -> Result<AutoComplete> {
-        if request.has_inputs && request.has_outputs {
+        if request.has_inputs() && request.has_outputs() {
             return Ok(AutoComplete::default()); // Triton then leaves batching alone, too
         }
         let runtime = self.runtime()?;
         let file = model_file::locate(request.model_file, request.model)?;
         let options = session::inspection_options(runtime)?;
         let mut accelerated = false;
-        if request.on_gpu {
+        if request.on_gpu() {
             // A graph may have operators that only the GPU has.
             let config = ModelConfig { name: request.model.to_owned(), ..Default::default() };
             accelerated = accelerators::append(runtime, &options, &config, Device::Gpu(0))?;

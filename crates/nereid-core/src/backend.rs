@@ -1,12 +1,13 @@
 //! The contract between Nereid and what runs models. A backend loads a version of a model, makes
 //! instances of it, and each instance runs one batch at a time under one owner.
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::batch::Batch;
-use crate::config::{InstanceSpec, ModelConfig};
+use crate::config::{InstanceSpec, ModelConfig, TensorForm};
 use crate::{DataType, OutputTensor, Parameters, Result, Timestamp};
 
 /// A kind of model that Nereid can run, such as ONNX Runtime. One object per process.
@@ -131,27 +132,76 @@ pub struct AutoCompleteRequest<'a> {
     pub model_dir: &'a Path,
     /// Custom operator libraries, relative to `model_dir`.
     pub op_libraries: &'a [String],
-    /// The file (or directory) of the version that is looked at.
+    /// The version that is looked at.
+    pub version: u64,
+    /// Its file (or directory), as configured.
     pub model_file: &'a Path,
+    /// Names of files of the version, by the compute capability of the GPU that they are for, such as `9.0`.
+    pub cc_model_filenames: BTreeMap<&'a str, &'a str>,
     /// What the config says; 0 when it says nothing.
     pub max_batch_size: u32,
     /// Used when the model can batch and the config gives no `max_batch_size`.
     pub default_max_batch_size: u32,
-    /// The config lists inputs.
-    pub has_inputs: bool,
-    /// The config lists outputs.
-    pub has_outputs: bool,
+    /// Inputs that the config lists.
+    pub inputs: Vec<DeclaredTensor<'a>>,
+    /// Entries of `batch_input` in the config: inputs that clients do not send.
+    pub batch_inputs: usize,
+    /// Outputs that the config lists.
+    pub outputs: Vec<DeclaredTensor<'a>>,
     /// The config chooses a scheduler.
     pub has_scheduler: bool,
+    /// The instance groups, as they will be unless the backend refuses.
+    pub groups: Vec<DeclaredGroup<'a>>,
+}
+
+/// A tensor as far as a config declares it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DeclaredTensor<'a> {
+    pub name: &'a str,
+    /// `None`: left to the model.
+    pub datatype: Option<DataType>,
+    /// Without the batch dimension. Empty: left to the model.
+    pub dims: &'a [i64],
+    /// The model's own shape, where it is not `dims`.
+    pub reshape: Option<&'a [i64]>,
+    pub allow_ragged_batch: bool,
+    pub is_shape_tensor: bool,
+    pub is_non_linear: bool,
+}
+
+/// An instance group as far as it matters for what a model is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DeclaredGroup<'a> {
+    /// Its first GPU; `None` unless it is on GPUs.
+    pub gpu: Option<i32>,
+    /// Optimization profiles of a TensorRT engine.
+    pub profiles: Vec<&'a str>,
+}
+
+impl AutoCompleteRequest<'_> {
+    /// The config lists inputs.
+    pub fn has_inputs(&self) -> bool {
+        !self.inputs.is_empty() || self.batch_inputs > 0
+    }
+
+    /// The config lists outputs.
+    pub fn has_outputs(&self) -> bool {
+        !self.outputs.is_empty()
+    }
+
     /// Any instance group is on a GPU.
-    pub on_gpu: bool,
+    pub fn on_gpu(&self) -> bool {
+        self.groups.iter().any(|group| group.gpu.is_some())
+    }
 }
 
 /// What a config lacked. `None` leaves the config as it is.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct AutoComplete {
     pub max_batch_size: Option<u32>,
+    /// All inputs for a config that lists none; otherwise each completes the one of its name, and others are dropped.
     pub inputs: Option<Vec<TensorSpec>>,
+    /// As `inputs`.
     pub outputs: Option<Vec<TensorSpec>>,
     /// Add an empty `dynamic_batching`.
     pub dynamic_batching: bool,
@@ -165,4 +215,5 @@ pub struct TensorSpec {
     pub dims: Vec<i64>,
     /// The model's own shape, where a config cannot say it (a scalar is `dims: [1]`, `reshape: []`).
     pub reshape: Option<Vec<i64>>,
+    pub form: TensorForm,
 }

@@ -10,7 +10,7 @@ use crate::backend::{
     Terminate,
 };
 use crate::batch::{Batch, concat};
-use crate::config::{InputConfig, InstanceSpec, OutputConfig};
+use crate::config::{InputConfig, InstanceSpec, OutputConfig, TensorForm};
 use crate::{
     DataType, InferRequest, InputTensor, ModelConfig, OutputTensor, Result, Shape, Timestamp, ValidRequest,
 };
@@ -123,12 +123,18 @@ impl Backend for TestBackend {
 
     fn auto_complete(&self, request: &AutoCompleteRequest<'_>) -> Result<AutoComplete> {
         let tensor = |name: &str| {
-            vec![TensorSpec { name: name.into(), datatype: DataType::Fp32, dims: vec![-1], reshape: None }]
+            vec![TensorSpec {
+                name: name.into(),
+                datatype: DataType::Fp32,
+                dims: vec![-1],
+                reshape: None,
+                form: TensorForm::Linear,
+            }]
         };
         Ok(AutoComplete {
             max_batch_size: (request.max_batch_size == 0).then_some(request.default_max_batch_size),
-            inputs: (!request.has_inputs).then(|| tensor("INPUT0")),
-            outputs: (!request.has_outputs).then(|| tensor("OUTPUT0")),
+            inputs: (!request.has_inputs()).then(|| tensor("INPUT0")),
+            outputs: (!request.has_outputs()).then(|| tensor("OUTPUT0")),
             dynamic_batching: !request.has_scheduler,
         })
     }

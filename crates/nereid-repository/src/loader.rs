@@ -111,8 +111,8 @@ impl Loader {
         instances::validate(&wire_config, self.gpus)?;
         let model_file = model_file(model, version)?;
         if self.auto_complete {
-            let request =
-                complete::request(&wire_config, &model.dir.path, &model_file, self.default_max_batch_size);
+            let default = self.default_max_batch_size;
+            let request = complete::request(&wire_config, &model.dir.path, version, &model_file, default);
             let answer = backend.auto_complete(&request)?;
             complete::apply(&mut wire_config, answer);
             normalize::defaults(&mut wire_config);
@@ -239,19 +239,25 @@ pub(crate) fn trusted(wire_config: &inference::ModelConfig, dir: &ModelDir) -> R
     Ok(Arc::new(config))
 }
 
-/// The file that the config names, in the folder of `version`. Whether it exists is the backend's question.
+/// The file that the config names, in the folder of `version`, where those for other GPUs must be, too. Whether they exist
+/// is the backend's question.
 fn model_file(model: &Polled, version: u64) -> Result<PathBuf> {
-    let name = Path::new(&model.config.default_model_filename);
-    let file = model.dir.path.join(version.to_string()).join(name);
-    if !name.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir)) {
-        return Err(Error::invalid_arg(format!(
-            "default_model_filename '{}' of model '{}' is outside the version directory",
-            name.display(),
-            model.id.name
-        )));
-    }
-    model.dir.confine(&file)?;
-    Ok(file)
+    let config = &model.config;
+    let file = |field: &str, name: &str| {
+        let name = Path::new(name);
+        let file = model.dir.path.join(version.to_string()).join(name);
+        if !name.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir)) {
+            return Err(Error::invalid_arg(format!(
+                "{field} '{}' of model '{}' is outside the version directory",
+                name.display(),
+                model.id.name
+            )));
+        }
+        model.dir.confine(&file)?;
+        Ok(file)
+    };
+    config.cc_model_filenames.values().try_for_each(|name| file("cc_model_filenames", name).map(drop))?;
+    file("default_model_filename", &config.default_model_filename)
 }
 
 /// Runs `work`; a panic of the backend is an error like others.

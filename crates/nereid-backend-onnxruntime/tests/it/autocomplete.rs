@@ -2,7 +2,7 @@
 
 use nereid_core::DataType::{Bytes, Fp32};
 use nereid_core::Result;
-use nereid_core::backend::{AutoComplete, AutoCompleteRequest, Backend, TensorSpec};
+use nereid_core::backend::{AutoComplete, AutoCompleteRequest, Backend, DeclaredTensor, TensorSpec};
 use tempfile::tempdir;
 
 use crate::fixture::backend;
@@ -12,22 +12,26 @@ fn complete(model: &[u8], has_both: bool) -> Result<AutoComplete> {
     let dir = tempdir().unwrap();
     let file = dir.path().join("model.onnx");
     std::fs::write(&file, model).unwrap();
+    let declared = if has_both { vec![DeclaredTensor::default()] } else { vec![] };
     backend().auto_complete(&AutoCompleteRequest {
         model: "m",
         model_dir: dir.path(),
         model_file: &file,
         op_libraries: &[],
+        version: 1,
+        cc_model_filenames: Default::default(),
         max_batch_size: 0,
         default_max_batch_size: 4,
-        has_inputs: has_both,
-        has_outputs: has_both,
+        inputs: declared.clone(),
+        batch_inputs: 0,
+        outputs: declared,
         has_scheduler: false,
-        on_gpu: false,
+        groups: vec![],
     })
 }
 
 fn spec(name: &str, datatype: nereid_core::DataType, dims: &[i64], reshape: Option<Vec<i64>>) -> TensorSpec {
-    TensorSpec { name: name.into(), datatype, dims: dims.into(), reshape }
+    TensorSpec { name: name.into(), datatype, dims: dims.into(), reshape, form: Default::default() }
 }
 
 #[test]

@@ -84,7 +84,7 @@ impl Backend for FakeOnnx {
     }
 
     fn auto_complete(&self, request: &AutoCompleteRequest<'_>) -> Result<AutoComplete> {
-        if request.has_inputs && request.has_outputs {
+        if request.has_inputs() && request.has_outputs() {
             return Ok(AutoComplete::default());
         }
         let signature = Signature::read(request.model_file)?;
@@ -102,8 +102,8 @@ impl Backend for FakeOnnx {
         let specs = |tensors: &[Tensor]| tensors.iter().map(|tensor| tensor.spec(batches)).collect();
         Ok(AutoComplete {
             max_batch_size: Some(max),
-            inputs: (!request.has_inputs).then(|| specs(&signature.inputs)),
-            outputs: (!request.has_outputs).then(|| specs(&signature.outputs)),
+            inputs: (!request.has_inputs()).then(|| specs(&signature.inputs)),
+            outputs: (!request.has_outputs()).then(|| specs(&signature.outputs)),
             dynamic_batching: max > 1 && !request.has_scheduler,
         })
     }
@@ -223,7 +223,13 @@ impl Tensor {
     fn spec(&self, batches: bool) -> TensorSpec {
         let dims = self.shape[usize::from(batches)..].to_vec();
         let (dims, reshape) = if dims.is_empty() { (vec![1], Some(dims)) } else { (dims, None) };
-        TensorSpec { name: self.name.clone(), datatype: self.datatype, dims, reshape }
+        TensorSpec {
+            name: self.name.clone(),
+            datatype: self.datatype,
+            dims,
+            reshape,
+            form: Default::default(),
+        }
     }
 }
 
