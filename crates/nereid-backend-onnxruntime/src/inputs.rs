@@ -4,8 +4,8 @@
 
 use std::ffi::c_char;
 
-use nereid_core::batch::{Batch, Gathered, batch_input, concat};
-use nereid_core::{DataType, Result, Shape, ValidInput};
+use nereid_core::batch::{Batch, Gathered, batch_input, concat, gathered_shape};
+use nereid_core::{DataType, Result, ValidInput};
 use ort::sys::ONNXTensorElementDataType;
 
 use crate::plan::{InputPlan, Plan};
@@ -52,7 +52,7 @@ impl Inputs {
                 Some(tensor) => {
                     buffer.clear();
                     buffer.extend_from_slice(&tensor.data);
-                    Gathered { shape: gathered_shape(batch, input)?, data: buffer }
+                    Gathered { shape: gathered_shape(batch, input.index)?.unwrap_or_default(), data: buffer }
                 }
                 None => match concat(batch, input.index, buffer)? {
                     Some(tensor) => tensor,
@@ -110,13 +110,6 @@ fn misplaced<'a>(batch: &Batch<'a>, input: &InputPlan) -> Option<&'a ValidInput>
     let [request] = batch.requests() else { return None };
     let tensor = request.input(input.index)?;
     (!is_aligned(&tensor.data, input.datatype)).then_some(tensor)
-}
-
-/// The shape of an input that the only request has.
-fn gathered_shape(batch: &Batch<'_>, input: &InputPlan) -> Result<Shape> {
-    let mut unused = Vec::new();
-    let gathered = concat(batch, input.index, &mut unused)?;
-    Ok(gathered.map(|tensor| tensor.shape).unwrap_or_default())
 }
 
 fn is_aligned(data: &[u8], datatype: DataType) -> bool {

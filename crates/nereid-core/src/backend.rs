@@ -65,6 +65,12 @@ pub trait Instance: Send {
         None
     }
 
+    /// The GPU in whose memory it takes those inputs, and writes those outputs, that requests have there
+    /// ([`crate::DeviceTensors`]). `None`: all tensors must be in host memory. Asked once, before the first execution.
+    fn device_memory(&self) -> Option<i32> {
+        None
+    }
+
     /// Whether executions change the thread that they run on, so that it may do nothing else. Asked once, before
     /// the first execution.
     fn needs_own_thread(&self) -> bool {

@@ -12,6 +12,7 @@ mod datatype;
 mod device;
 mod error;
 mod injection;
+mod placed;
 mod request;
 mod responder;
 mod response;

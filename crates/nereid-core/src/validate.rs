@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use bytes::Bytes;
 
 use crate::config::{Control, InputConfig, SequenceBatching};
+use crate::placed::{Placed, Places};
 use crate::shape::Dims;
 use crate::string_tensor::{self, Malformed};
 use crate::{
@@ -23,7 +24,7 @@ pub struct ValidRequest {
     /// Indices into the config's outputs, ascending; `None` means all.
     outputs: Option<Box<[usize]>>,
     /// Places on a GPU for outputs, by index of the config.
-    device_outputs: Option<Box<DeviceOutputs>>,
+    device_outputs: Option<Box<Places>>,
     batch_size: u32,
     priority: u64,
     timeout_us: u64,
@@ -32,9 +33,6 @@ pub struct ValidRequest {
     /// It holds a place in a batch for nobody.
     pub(crate) null: bool,
 }
-
-#[derive(Debug, Clone)]
-struct DeviceOutputs(Vec<(usize, DeviceSlice)>);
 
 /// One input that fits its model.
 #[derive(Debug, Clone)]
@@ -57,22 +55,19 @@ impl ValidRequest {
     pub fn new(request: InferRequest, config: &ModelConfig) -> Result<Self> {
         let InferRequest { id, mut inputs, outputs, priority, timeout_us, sequence, parameters, device } =
             request;
-        let device = device.map(|device| *device).unwrap_or_default();
         let check = Check { config, id: &id };
         check.no_duplicates("input", inputs.iter().map(|i| i.name.as_str()))?;
         check.no_duplicates("output", outputs.iter().map(String::as_str))?;
         let outputs = check.outputs(&outputs)?;
         check.input_count(&inputs)?;
+        let placed = device.map_or(Ok(Placed::default()), |device| Placed::new(*device, &inputs, config))?;
         let count = inputs.len();
         inputs.reverse();
         let batch_size = check.batch_size(&inputs)?;
-        let slice = |index: usize| device.inputs.iter().find(|(i, _)| *i == index).map(|(_, s)| s.clone());
-        let inputs = inputs.into_iter().enumerate().map(|(at, i)| check.input(i, slice(count - 1 - at)));
+        let inputs = inputs.into_iter().enumerate();
+        let inputs = inputs.map(|(at, input)| check.input(input, placed.input(count - 1 - at)));
         let mut inputs = inputs.collect::<Result<Vec<_>>>()?;
         inputs.sort_unstable_by_key(|i| i.index);
-        let place = |(name, slice): (String, DeviceSlice)| Some((config.output_index(&name)?, slice));
-        let device_outputs: Vec<_> = device.outputs.into_iter().filter_map(place).collect();
-        let device_outputs = (!device_outputs.is_empty()).then(|| Box::new(DeviceOutputs(device_outputs)));
         if let Some(batching) = config.sequence() {
             check.correlation_id(batching, &sequence.id)?;
         }
@@ -80,7 +75,7 @@ impl ValidRequest {
             id,
             inputs,
             outputs,
-            device_outputs,
+            device_outputs: placed.outputs,
             batch_size,
             priority,
             timeout_us,
@@ -138,7 +133,7 @@ impl ValidRequest {
     pub fn device_output(&self, index: usize) -> Option<&DeviceSlice> {
         self.device_outputs
             .iter()
-            .flat_map(|outputs| &outputs.0)
+            .flat_map(|places| &**places)
             .find(|(output, _)| *output == index)
             .map(|(_, slice)| slice)
     }

@@ -65,6 +65,7 @@ impl Loader {
         let scheduler = Scheduler::of_ensemble(config.clone(), steps, models, statistics);
         let running = Running {
             scheduler: self.with_cache(scheduler, model, version, &config)?,
+            device_memory: None,
             passive: Mutex::default(),
             model: Arc::new(Mutex::new(Box::new(Composed))),
             dir: model.dir.clone(),

@@ -111,6 +111,10 @@ impl Instance for Bound {
         self.instance.terminator()
     }
 
+    fn device_memory(&self) -> Option<i32> {
+        self.instance.device_memory()
+    }
+
     fn needs_own_thread(&self) -> bool {
         true
     }

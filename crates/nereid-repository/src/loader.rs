@@ -175,6 +175,7 @@ impl Loader {
             let instance = cores.keep(instance);
             if spec.passive { passive.push(instance) } else { active.push(instance) }
         }
+        let device_memory = device_memory(&active);
         self.warm_up(&samples, &mut active, config, &statistics)?;
         let options = SchedulerOptions {
             config: config.clone(),
@@ -187,7 +188,8 @@ impl Loader {
         let scheduler = self.with_cache(Scheduler::start(options)?, model, version, config)?;
         let departure = self.table.arrived(&model.id, version);
         let dir = model.dir.clone();
-        Ok(Running { scheduler, passive: Mutex::new(passive), model: loaded, dir, departure })
+        let passive = Mutex::new(passive);
+        Ok(Running { scheduler, device_memory, passive, model: loaded, dir, departure })
     }
 
     /// Passive instances stay cold, as in Triton.
@@ -227,6 +229,14 @@ impl Loader {
         };
         Ok(scheduler.with_cache(cache.clone(), identity))
     }
+}
+
+/// The GPU in whose memory every one of `instances` takes tensors: which of them a request will get is not known when it
+/// comes.
+fn device_memory(instances: &[Box<dyn Instance>]) -> Option<i32> {
+    let mut devices = instances.iter().map(|instance| instance.device_memory());
+    let first = devices.next()??;
+    devices.all(|device| device == Some(first)).then_some(first)
 }
 
 /// The config that the program works with.

@@ -43,6 +43,7 @@ fn version(table: &Arc<Table>, version: u64, reaper: &Reaper) -> Arc<ModelVersio
     let id = ModelId::bare("m");
     let running = Running {
         scheduler: Scheduler::start(options).unwrap(),
+        device_memory: None,
         passive: Mutex::default(),
         model: Arc::new(Mutex::new(Box::new(Identity))),
         dir: ModelDir::temporary(tempfile::tempdir().unwrap().into()).unwrap(),

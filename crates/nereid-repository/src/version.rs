@@ -40,6 +40,8 @@ pub struct ModelVersion {
 /// flight, however long they take, and frees the fields in this order.
 pub(crate) struct Running {
     pub(crate) scheduler: Scheduler,
+    /// The GPU in whose memory all its instances take tensors.
+    pub(crate) device_memory: Option<i32>,
     /// Instances that the config wants loaded but never scheduled.
     #[expect(dead_code, reason = "held, never used")]
     pub(crate) passive: Mutex<Vec<Box<dyn Instance>>>,
@@ -118,6 +120,12 @@ impl ModelVersion {
     /// Takes this version's requests and counts them.
     pub fn scheduler(&self) -> &Scheduler {
         &self.running().scheduler
+    }
+
+    /// The GPU in whose memory requests may have such tensors as the config allows there
+    /// ([`ModelConfig::input_may_be_on_device`]). `None`: all must be in host memory.
+    pub fn device_memory(&self) -> Option<i32> {
+        self.running().device_memory
     }
 
     pub(crate) fn running(&self) -> &Arc<Running> {

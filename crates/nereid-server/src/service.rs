@@ -127,6 +127,12 @@ impl Service {
         self.repository.find(name, version)
     }
 
+    /// The GPU on which requests to `model` may have tensors. `None`: the model does not take them there, or traces show
+    /// them.
+    pub(crate) fn device_memory(&self, model: &ModelVersion) -> Option<i32> {
+        model.device_memory().filter(|_| !self.tracer.traces_tensors(&model.id.name))
+    }
+
     /// Does what may wait for a disk or a model, hence not on an event loop.
     ///
     /// # Errors

@@ -62,9 +62,13 @@ struct Asked<'a>(&'a InferRequest);
 impl fmt::Display for Asked<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("inputs")?;
-        for input in &self.0.inputs {
-            let bytes = input.data.len();
-            write!(f, " '{}' {}{} {bytes} bytes", input.name, input.datatype, Dims(&input.shape))?;
+        let on_device = |at| self.0.device.as_ref()?.inputs.iter().find(|(input, _)| *input == at);
+        for (at, input) in self.0.inputs.iter().enumerate() {
+            write!(f, " '{}' {}{} ", input.name, input.datatype, Dims(&input.shape))?;
+            match on_device(at) {
+                None => write!(f, "{} bytes", input.data.len())?,
+                Some((_, slice)) => write!(f, "{} bytes on GPU {}", slice.byte_size, slice.device)?,
+            }
         }
         f.write_str(if self.0.outputs.is_empty() { "; all outputs" } else { "; outputs" })?;
         self.0.outputs.iter().try_for_each(|output| write!(f, " '{output}'"))

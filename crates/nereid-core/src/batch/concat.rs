@@ -17,11 +17,37 @@ pub struct Gathered<'a> {
 /// Returns `None` when the requests leave the (optional) input out.
 ///
 /// # Errors
-/// Requests disagree on the input's presence or shape; the scheduler must not have joined them.
+/// Requests disagree on the input's presence or shape; the scheduler must not have joined them. The input is on a GPU.
 pub fn concat<'a>(batch: &Batch<'a>, index: usize, buffer: &'a mut Vec<u8>) -> Result<Option<Gathered<'a>>> {
+    let Some(shape) = gathered_shape(batch, index)? else { return Ok(None) };
+    if batch.requests().len() > 1 {
+        buffer.clear();
+    }
+    let mut data: &[u8] = &[];
+    for request in batch.requests() {
+        let Some(input) = request.input(index) else { continue }; // all have it, as the shape says
+        if input.device.is_some() {
+            let name = name(batch, index);
+            return Err(Error::internal(format!(
+                "input '{name}' is on a GPU, where this model cannot read it"
+            )));
+        }
+        match batch.requests() {
+            [_] => data = &input.data,
+            _ => buffer.extend_from_slice(&input.data),
+        }
+    }
+    Ok(Some(Gathered { shape, data: if batch.requests().len() > 1 { buffer } else { data } }))
+}
+
+/// The shape of what [`concat`] gathers, wherever the data is.
+///
+/// # Errors
+/// Requests disagree on the input's presence or shape; the scheduler must not have joined them.
+pub fn gathered_shape(batch: &Batch<'_>, index: usize) -> Result<Option<Shape>> {
     let (first, others) = batch.requests().split_first().ok_or_else(|| Error::internal("empty batch"))?;
     let differs = || {
-        let name = batch.config().all_inputs().nth(index).map_or("", |input| &input.name);
+        let name = name(batch, index);
         Error::internal(format!("input '{name}' differs in shape or presence within one batch"))
     };
     let Some(input) = first.input(index) else {
@@ -34,11 +60,6 @@ pub fn concat<'a>(batch: &Batch<'a>, index: usize, buffer: &'a mut Vec<u8>) -> R
     let ragged = batch.config().inputs.get(index).is_some_and(|config| config.allow_ragged_batch);
     let mut shape =
         if ragged { Shape::from_slice(&[elements(input).ok_or_else(differs)?]) } else { input.shape.clone() };
-    if others.is_empty() {
-        return Ok(Some(Gathered { shape, data: &input.data }));
-    }
-    buffer.clear();
-    buffer.extend_from_slice(&input.data);
     for request in others {
         let other = request.input(index).ok_or_else(differs)?;
         let rows = if ragged {
@@ -47,9 +68,12 @@ pub fn concat<'a>(batch: &Batch<'a>, index: usize, buffer: &'a mut Vec<u8>) -> R
             Some(other.shape[0]).filter(|_| other.shape[1..] == shape[1..])
         };
         shape[0] += rows.ok_or_else(differs)?;
-        buffer.extend_from_slice(&other.data);
     }
-    Ok(Some(Gathered { shape, data: buffer }))
+    Ok(Some(shape))
+}
+
+fn name<'a>(batch: &Batch<'a>, index: usize) -> &'a str {
+    batch.config().all_inputs().nth(index).map_or("", |input| &input.name)
 }
 
 fn elements(input: &ValidInput) -> Option<i64> {

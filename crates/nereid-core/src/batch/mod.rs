@@ -5,7 +5,7 @@ mod concat;
 mod split;
 
 pub use batch_input::batch_input;
-pub use concat::{Gathered, concat};
+pub use concat::{Gathered, concat, gathered_shape};
 pub use split::split;
 
 use crate::{ModelConfig, ValidRequest};

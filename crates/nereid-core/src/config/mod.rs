@@ -5,6 +5,7 @@ mod batch_io;
 mod cuda;
 mod ensemble;
 mod instances;
+mod placement;
 mod scheduling;
 mod sequence;
 mod warm_up;

@@ -29,7 +29,7 @@ pub(super) async fn infer(
 ) -> Result<ModelInferResponse> {
     let mut decoded = decode(service, request, &forwarded)?;
     if decoded.has_more_to_read() {
-        decoded = decoded.read().await?;
+        decoded = decoded.read(service).await?;
     }
     decoded.start(service)?.await
 }
@@ -95,10 +95,10 @@ impl Decoded {
     ///
     /// # Errors
     /// They are not there, or do not fit the model.
-    pub(super) async fn read(self) -> Result<Self> {
+    pub(super) async fn read(self, service: &Service) -> Result<Self> {
         let Self { mut request, outputs, .. } = self;
         if let Some(windows) = &outputs.windows {
-            request = windows.read(request, &self.model.config).await?;
+            request = windows.read(request, &self.model.config, service.device_memory(&self.model)).await?;
         }
         Ok(Self { request, outputs, ..self })
     }

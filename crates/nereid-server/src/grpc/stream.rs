@@ -137,7 +137,9 @@ where
         }
         match infer::decode(&self.service, request, &self.forwarded) {
             Ok(decoded) if decoded.has_more_to_read() => {
-                self.reading = Some(Box::pin(async move { (id, message_bytes, decoded.read().await) }));
+                let service = self.service.clone();
+                let reading = async move { (id, message_bytes, decoded.read(&service).await) };
+                self.reading = Some(Box::pin(reading));
                 self.poll_request(context)
             }
             decoded => Poll::Ready(Some(Answering::start(&self.service, id, message_bytes, decoded))),

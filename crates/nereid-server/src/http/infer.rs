@@ -52,7 +52,7 @@ async fn answer(
         decode::forward_headers(&mut request, forward, &parts.headers)?;
     }
     if let Some(windows) = &outputs.windows {
-        request = windows.read(request, &model.config).await?;
+        request = windows.read(request, &model.config, http.service.device_memory(&model)).await?;
     }
     let id = request.id.clone();
     let mut response = http.service.infer(&model, request, trace).await?;

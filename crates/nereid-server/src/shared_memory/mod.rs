@@ -1,8 +1,9 @@
 //! Client shared memory: regions that clients register, and the tensors of their requests that lie in them.
 //!
 //! A region is read into a buffer before a request runs and written after it, one copy each way: a client that
-//! changes the memory meanwhile disturbs nobody, and one that takes it away gets an error. No wire here; who may
-//! register is [`SharedMemory`]'s to say.
+//! changes the memory meanwhile disturbs nobody, and one that takes it away gets an error. Only where a model takes
+//! tensors in the memory of a GPU it is given those that are there. No wire here; who may register is
+//! [`SharedMemory`]'s to say.
 
 mod cuda;
 mod names;
@@ -11,13 +12,15 @@ mod system;
 mod windows;
 
 #[cfg(test)]
+mod device_tests;
+#[cfg(test)]
 mod tests;
 
 use std::fmt::Debug;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use nereid_core::Result;
+use nereid_core::{DeviceSlice, Result};
 
 pub(crate) use cuda::HANDLE_BYTES;
 pub(crate) use regions::SharedMemory;
@@ -65,6 +68,13 @@ trait Memory: Debug + Send + Sync {
 
     /// Copies `data` in, to byte `at` of the region.
     fn write(&self, at: u64, data: &[u8]) -> Result<()>;
+
+    /// `byte_size` bytes from byte `at` of the region in the memory of a GPU, if the region is there. They are there for
+    /// as long as the slice, whatever becomes of the region.
+    fn device_slice(&self, at: u64, byte_size: u64) -> Option<DeviceSlice> {
+        let _ = (at, byte_size);
+        None
+    }
 
     /// Copying may wait for a device, hence is not for an event loop.
     fn waits(&self) -> bool;

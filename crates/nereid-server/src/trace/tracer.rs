@@ -77,6 +77,12 @@ impl Tracer {
         trace
     }
 
+    /// Whether requests to `model` may be traced with their tensors.
+    pub(crate) fn traces_tensors(&self, model: &str) -> bool {
+        let traces = |live: &Live| live.traces() && live.values.level.tensors;
+        self.0.on.load(Relaxed) && traces(self.0.table.load().of(model))
+    }
+
     /// The settings of `model`, or with an empty name those of all models without their own.
     pub fn shown(&self, model: &str) -> Shown<'_> {
         let TraceOptions { file, mode, others, .. } = &self.0.options;
