@@ -2,7 +2,8 @@
 //!
 //! [`Device`] is one GPU; [`driver::devices`] gives those of the machine. What is allocated on one is held by
 //! [`DeviceBuffer`], [`PinnedBuffer`], [`Stream`], [`Event`], [`Graph`] and [`IpcMemory`], which give it back when they are
-//! dropped. There are no kernels here, and nothing knows what a tensor is.
+//! dropped. There are no kernels here; only [`staging`] knows what a
+//! tensor is.
 
 mod buffer;
 mod device;
@@ -15,6 +16,7 @@ pub mod host;
 mod ipc;
 mod pinned;
 mod pool;
+pub mod staging;
 mod stream;
 
 pub use buffer::DeviceBuffer;

@@ -27,6 +27,15 @@ const ILLEGAL_STATE: u32 = 401;
 pub struct HostDevice {
     info: DeviceInfo,
     state: Arc<Mutex<State>>,
+    copies: Mutex<Copies>,
+}
+
+/// Copies on streams so far, those of launched graphs not counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Copies {
+    pub to_device: usize,
+    pub to_host: usize,
+    pub on_device: usize,
 }
 
 /// What there is and was not freed or destroyed.
@@ -77,7 +86,7 @@ impl HostDevice {
             graphs: BTreeMap::new(),
             next: 0x1000,
         };
-        Arc::new(Self { info, state: Arc::new(Mutex::new(state)) })
+        Arc::new(Self { info, state: Arc::new(Mutex::new(state)), copies: Mutex::default() })
     }
 
     /// Itself, as the rest of the program knows it.
@@ -100,6 +109,11 @@ impl HostDevice {
             events: state.events.len(),
             graphs: state.graphs.len(),
         }
+    }
+
+    /// The number of copies so far, which begins at 0 again.
+    pub fn take_copies(&self) -> Copies {
+        std::mem::take(&mut self.copies.lock())
     }
 
     fn stream(&self, call: &'static str, stream: RawStream) -> Result<Option<Arc<HostStream>>> {
@@ -209,16 +223,19 @@ impl Device for HostDevice {
     }
 
     unsafe fn copy_to_device(&self, to: u64, from: *const u8, bytes: usize, stream: RawStream) -> Result<()> {
+        self.copies.lock().to_device += 1;
         let from = from as u64;
         self.put("cuMemcpyHtoDAsync_v2", stream, &[(to, bytes)], move || copy(to, from, bytes))
     }
 
     unsafe fn copy_to_host(&self, to: *mut u8, from: u64, bytes: usize, stream: RawStream) -> Result<()> {
+        self.copies.lock().to_host += 1;
         let to = to as u64;
         self.put("cuMemcpyDtoHAsync_v2", stream, &[(from, bytes)], move || copy(to, from, bytes))
     }
 
     unsafe fn copy_on_device(&self, to: u64, from: u64, bytes: usize, stream: RawStream) -> Result<()> {
+        self.copies.lock().on_device += 1;
         let memory = [(to, bytes), (from, bytes)];
         self.put("cuMemcpyDtoDAsync_v2", stream, &memory, move || copy(to, from, bytes))
     }

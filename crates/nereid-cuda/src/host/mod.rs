@@ -4,5 +4,5 @@ mod device;
 mod memory;
 mod streams;
 
-pub use device::{HostDevice, Live};
+pub use device::{Copies, HostDevice, Live};
 pub use streams::{HostStream, STREAM_MAGIC, Work};
