@@ -40,7 +40,7 @@ pub fn concat<'a>(batch: &Batch<'a>, index: usize, buffer: &'a mut Vec<u8>) -> R
     Ok(Some(Gathered { shape, data: if batch.requests().len() > 1 { buffer } else { data } }))
 }
 
-/// The shape of what [`concat`] gathers, wherever the data is.
+/// The shape of what [`concat()`] gathers, wherever the data is.
 ///
 /// # Errors
 /// Requests disagree on the input's presence or shape; the scheduler must not have joined them.
