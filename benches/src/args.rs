@@ -1,11 +1,13 @@
 //! The command line of the bench and of its children.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::model::ModelFacts;
+use crate::load::Transport;
+use crate::model::{ModelFacts, Regions};
 
 /// Measures Nereid beside floors of the same run, and prints a Markdown table.
 #[derive(Debug, Parser)]
@@ -17,15 +19,16 @@ pub struct Cli {
     pub bench: BenchArgs,
 }
 
-/// What a child of the bench does.
+/// What else this program does, for the bench itself and for other scripts.
 #[derive(Debug, Subcommand)]
 pub enum Job {
     /// Answers every request with a constant
     #[command(hide = true)]
     Echo(EchoArgs),
-    /// Calls `Run` in a loop
-    #[command(hide = true)]
-    BareRun(BareRunArgs),
+    /// Runs a model in a library's own loop, without a server; says in JSON what it found and how long it took
+    Bare(BareArgs),
+    /// Loads a server that runs already, and says in JSON how it answered
+    Load(LoadArgs),
 }
 
 #[derive(Debug, Args)]
@@ -97,17 +100,67 @@ pub struct EchoArgs {
 }
 
 #[derive(Debug, Args)]
-pub struct BareRunArgs {
+pub struct BareArgs {
     #[arg(long)]
     pub model_name: String,
+    /// An ONNX file, or a plan for TensorRT
     #[arg(long)]
     pub model_file: PathBuf,
+    #[arg(long, value_enum, default_value_t = BareDevice::Cpu)]
+    pub device: BareDevice,
     /// Rows per call
-    #[arg(long)]
+    #[arg(long, value_parser = rows)]
     pub batch: usize,
-    /// Intra-op threads
-    #[arg(long)]
+    /// Intra-op threads of ONNX Runtime
+    #[arg(long, default_value_t = 1)]
     pub threads: usize,
+    /// TensorRT's library, or the folder that has it [default: $TENSORRT_LIB, or else the usual places]
+    #[arg(long, value_name = "PATH")]
+    pub tensorrt_library: Option<PathBuf>,
+    /// Allow the plan to bring code for the host, as a version-compatible one does
+    #[arg(long)]
+    pub version_compatible: bool,
+    /// Loop for so long and end [default: as many microseconds as each line of standard input asks for]
+    #[arg(long, value_name = "S", value_parser = seconds)]
+    pub seconds: Option<f64>,
+}
+
+/// What runs the bare loop, and where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum BareDevice {
+    /// ONNX Runtime's `Run` over host memory
+    Cpu,
+    /// ONNX Runtime's `Run` over memory of the first GPU
+    Cuda,
+    /// TensorRT's `enqueueV3` over memory of the first GPU
+    Tensorrt,
+}
+
+#[derive(Debug, Args)]
+pub struct LoadArgs {
+    /// Where the server listens
+    #[arg(long, value_name = "ADDRESS")]
+    pub http: SocketAddr,
+    #[arg(long, value_name = "ADDRESS")]
+    pub grpc: SocketAddr,
+    /// The server's process, whose CPU time is read
+    #[arg(long)]
+    pub pid: u32,
+    /// The model, as `bare` says it
+    #[arg(long, value_parser = facts)]
+    pub facts: ModelFacts,
+    #[arg(long, value_enum, default_value_t = Transport::Http)]
+    pub transport: Transport,
+    /// Rows per request
+    #[arg(long, value_parser = rows)]
+    pub batch: usize,
+    #[arg(long, value_parser = in_flight)]
+    pub in_flight: usize,
+    #[arg(long, value_name = "S", value_parser = seconds)]
+    pub seconds: f64,
+    /// Registered shared memory for the input and for the output (HTTP only); many requests may share it
+    #[arg(long, value_name = "INPUT,OUTPUT", value_parser = regions)]
+    pub regions: Option<Regions>,
 }
 
 impl BenchArgs {
@@ -144,6 +197,18 @@ fn in_flight(text: &str) -> Result<usize, String> {
         Ok(n @ 1..=4096) => Ok(n),
         _ => Err(format!("'{text}' is not a number from 1 to 4096")),
     }
+}
+
+fn rows(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(n @ 1..=1024) => Ok(n),
+        _ => Err(format!("'{text}' is not a number from 1 to 1024")),
+    }
+}
+
+fn regions(text: &str) -> Result<Regions, String> {
+    let (input, output) = text.split_once(',').ok_or_else(|| format!("'{text}' is not INPUT,OUTPUT"))?;
+    Ok(Regions { input: input.into(), output: output.into() })
 }
 
 fn facts(text: &str) -> Result<ModelFacts, serde_json::Error> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 
 use crate::args::BenchArgs;
-use crate::bare_run::BareRun;
+use crate::bare::BareRun;
 use crate::cell::{self, Plan, Subject};
 use crate::cpu;
 use crate::echo::EchoServer;
@@ -145,7 +145,7 @@ fn measure(cell: Cell<'_>, subject: Subject<'_>, plan: Plan, runs: &mut [BareRun
 }
 
 fn sample(facts: &ModelFacts, batch: usize, expected: &[f32]) -> Sample {
-    Sample { facts: facts.clone(), batch, expected: expected.to_vec() }
+    Sample { facts: facts.clone(), batch, regions: None, expected: expected.to_vec() }
 }
 
 fn options(args: &BenchArgs, server: &Path, scratch: &Scratch) -> NereidOptions {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::bare_run::{BareRun, Loop};
+use crate::bare::{BareRun, Loop};
 use crate::cpu;
 use crate::load::{Client, Endpoint, Load, Measured};
 use crate::model::Sample;

@@ -5,7 +5,7 @@
 //! looked at, and any failed request ends the bench.
 
 pub mod args;
-pub mod bare_run;
+pub mod bare;
 pub mod bench;
 pub mod cell;
 pub mod child;
@@ -14,6 +14,7 @@ pub mod cpu;
 pub mod echo;
 pub mod latencies;
 pub mod load;
+pub mod load_job;
 pub mod model;
 pub mod perf_analyzer;
 pub mod progress;

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use nereid_benches::args::{BenchArgs, Cli, Job};
 use nereid_benches::echo::EchoServer;
-use nereid_benches::{bare_run, bench, progress};
+use nereid_benches::{bare, bench, load_job, progress};
 
 /// The allocator of the server, because the echo server must be of the same stack.
 #[global_allocator]
@@ -18,7 +18,8 @@ fn main() -> ExitCode {
     let result = match &cli.job {
         None => measure(&cli.bench),
         Some(Job::Echo(args)) => EchoServer::serve(args),
-        Some(Job::BareRun(args)) => bare_run::serve(args),
+        Some(Job::Bare(args)) => bare::serve(args),
+        Some(Job::Load(args)) => load_job::run(args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

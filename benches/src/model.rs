@@ -29,8 +29,17 @@ pub struct Sample {
     pub facts: ModelFacts,
     /// Rows of the request.
     pub batch: usize,
+    /// Where the tensors are, if they are not in the messages; over HTTP only.
+    pub regions: Option<Regions>,
     /// The output as the bare `Run` gave it; empty checks sizes only (an echo server has no model).
     pub expected: Vec<f32>,
+}
+
+/// Names of shared memory that a server knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Regions {
+    pub input: String,
+    pub output: String,
 }
 
 impl TensorFacts {
@@ -78,16 +87,28 @@ impl Sample {
 
     /// One whole HTTP/1.1 request with the binary tensor extension, as `tritonclient` words it.
     pub fn http_request(&self, host: &str) -> Vec<u8> {
-        let data = self.input_bytes();
         let (input, output) = (&self.facts.input, &self.facts.output);
+        let place = |name: &str, bytes: usize| serde_json::json!({"shared_memory_region": name, "shared_memory_byte_size": bytes});
+        let mut data = self.input_bytes();
+        let (source, target) = match &self.regions {
+            Some(regions) => {
+                let places = (place(&regions.input, data.len()), place(&regions.output, self.output_bytes()));
+                data.clear();
+                places
+            }
+            None => (
+                serde_json::json!({"binary_data_size": data.len()}),
+                serde_json::json!({"binary_data": true}),
+            ),
+        };
         let json = serde_json::json!({
             "inputs": [{
                 "name": input.name,
                 "shape": input.shape(self.batch),
                 "datatype": "FP32",
-                "parameters": {"binary_data_size": data.len()},
+                "parameters": source,
             }],
-            "outputs": [{"name": output.name, "parameters": {"binary_data": true}}],
+            "outputs": [{"name": output.name, "parameters": target}],
         })
         .to_string();
         let mut request = format!(
@@ -128,6 +149,20 @@ impl Sample {
         let json: serde_json::Value =
             serde_json::from_slice(json).context("the answer's head is not JSON")?;
         let expected: serde_json::Value = serde_json::from_str(&self.http_answer_json())?;
+        if self.regions.is_some() {
+            let shapes = |answer: &serde_json::Value| {
+                (
+                    answer["model_name"].clone(),
+                    answer["outputs"][0]["name"].clone(),
+                    answer["outputs"][0]["shape"].clone(),
+                )
+            };
+            ensure!(
+                shapes(&json) == shapes(&expected) && data.is_empty(),
+                "unexpected answer {json}, wanted the output in shared memory"
+            );
+            return Ok(());
+        }
         ensure!(
             json["model_name"] == expected["model_name"] && json["outputs"] == expected["outputs"],
             "unexpected answer {json}, wanted {expected}"
@@ -159,7 +194,7 @@ mod tests {
         let input = TensorFacts { name: "in".into(), row: vec![1, 2] };
         let output = TensorFacts { name: "out".into(), row: vec![2] };
         let facts = ModelFacts { name: "m".into(), input, output };
-        Sample { facts, batch: 2, expected: vec![0.0, 1.0, 2.0, 3.0] }
+        Sample { facts, batch: 2, regions: None, expected: vec![0.0, 1.0, 2.0, 3.0] }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
-use crate::bare_run::Loop;
+use crate::bare::Loop;
 use crate::cell::Round;
 use crate::comparison::{self, Comparison};
 use crate::load::{Load, Measured};

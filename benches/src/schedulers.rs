@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use crate::args::BenchArgs;
-use crate::bare_run::BareRun;
+use crate::bare::BareRun;
 use crate::cell;
 use crate::comparison::{Comparison, Contest, compare};
 use crate::cpu;
@@ -121,7 +121,7 @@ fn models(scratch: &Scratch, mnist: &BareRun) -> Result<Samples> {
     let row = &facts.output.row;
     let tensor = |name: &str| TensorFacts { name: name.into(), row: row.clone() };
     let identity = ModelFacts { name: "second".into(), input: tensor("INPUT0"), output: tensor("OUTPUT0") };
-    let second = Sample { facts: identity, batch: 1, expected: Vec::new() };
+    let second = Sample { facts: identity, batch: 1, regions: None, expected: Vec::new() };
     scratch.add("second", &config("backend: \"identity\"", &second.facts, DYNAMIC), None)?;
     let steps = format!(
         "ensemble_scheduling {{ step [
@@ -145,7 +145,7 @@ fn models(scratch: &Scratch, mnist: &BareRun) -> Result<Samples> {
 }
 
 fn sample(facts: ModelFacts, expected: &[f32]) -> Sample {
-    Sample { facts, batch: 1, expected: expected.to_vec() }
+    Sample { facts, batch: 1, regions: None, expected: expected.to_vec() }
 }
 
 /// A full config, so that nothing is completed: completing would add `dynamic_batching`.

@@ -10,7 +10,10 @@ use crate::workspace::{Profile, Workspace};
 pub(crate) fn run(workspace: &Workspace, args: &BenchArgs) -> anyhow::Result<()> {
     let wants_resnet = !args.args.iter().any(|a| a == "--no-resnet" || a == "--schedulers-only");
     if wants_resnet && !workspace.path("model_repository/resnet50/1/model.onnx").is_file() {
-        models::run(workspace, &ModelsArgs { model: ModelName::Resnet50, torchvision: false })?;
+        models::run(
+            workspace,
+            &ModelsArgs { model: ModelName::Resnet50, torchvision: false, tensorrt: false },
+        )?;
     }
     let library = onnxruntime::library(workspace, Build::Cpu)?;
     let binary = workspace.build_server(Profile::Release)?;

@@ -22,6 +22,8 @@ pub(crate) enum Chore {
     Models(ModelsArgs),
     /// Measure the server beside its floors
     Bench(BenchArgs),
+    /// Check the server on GPUs: pack what a machine without network needs, or check this one
+    GpuCheck(GpuCheckArgs),
     /// Replay recorded answers of a real Triton and list what deviates
     Conformance(ConformanceArgs),
     /// Generate the Rust code of proto/
@@ -66,6 +68,9 @@ pub(crate) struct ModelsArgs {
     /// Install torchvision (large) and take its data set and weights
     #[arg(long)]
     pub(crate) torchvision: bool,
+    /// Build its TensorRT plan with this machine's GPU, as a model of its own; make the ONNX model only if it is not there
+    #[arg(long)]
+    pub(crate) tensorrt: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -76,11 +81,88 @@ pub(crate) enum ModelName {
     Resnet50,
 }
 
+impl ModelName {
+    /// Its folder in the model repository.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::MnistMlp => "mnist_mlp",
+            Self::Resnet50 => "resnet50",
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct BenchArgs {
     /// Arguments for the harness, such as --help
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub(crate) args: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GpuCheckArgs {
+    #[command(subcommand)]
+    pub(crate) job: GpuCheckJob,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum GpuCheckJob {
+    /// Pack a bundle, in parts of at most 60 MiB, beside gpu-check.pyz that unpacks it there and checks
+    Pack(PackArgs),
+    /// Pack, then check this machine
+    Run {
+        #[command(flatten)]
+        pack: PackArgs,
+        /// Further arguments for the check, after `--`, such as --only "cuda answers"
+        #[arg(last = true)]
+        check: Vec<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PackArgs {
+    /// Where the parts go; those that are there and right are not made again [default: target/gpu-check]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Pack these items [default: programs, onnxruntime, tensorrt-lean, and resnet50 if it was made]
+    #[arg(long, value_enum, value_name = "ITEM,…", value_delimiter = ',')]
+    pub(crate) only: Vec<Item>,
+    /// Pack these as well; resnet50 is made if it is not there, tensorrt-8 is a download of 819 MB
+    #[arg(long, value_enum, value_name = "ITEM,…", value_delimiter = ',')]
+    pub(crate) with: Vec<Item>,
+    /// Programs built without optimisation, to try the script itself
+    #[arg(long)]
+    pub(crate) debug: bool,
+}
+
+/// What travels together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub(crate) enum Item {
+    /// nereid, the bench program, mnist_mlp and sample requests
+    Programs,
+    /// ONNX Runtime with its CUDA provider
+    Onnxruntime,
+    /// The lean runtimes of TensorRT 10 and 11
+    TensorrtLean,
+    Resnet50,
+    /// TensorRT RTX
+    TensorrtRtx,
+    /// The builder of TensorRT 8
+    #[value(name = "tensorrt-8")]
+    Tensorrt8,
+}
+
+impl Item {
+    /// As on the command line and in the names of its parts.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Programs => "programs",
+            Self::Onnxruntime => "onnxruntime",
+            Self::TensorrtLean => "tensorrt-lean",
+            Self::Resnet50 => "resnet50",
+            Self::TensorrtRtx => "tensorrt-rtx",
+            Self::Tensorrt8 => "tensorrt-8",
+        }
+    }
 }
 
 #[derive(Debug, Args)]

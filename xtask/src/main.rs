@@ -17,14 +17,17 @@ mod codegen;
 mod command;
 mod conformance;
 mod fuzz;
+mod gpu_check;
 mod models;
 mod onnxruntime;
+mod plans;
 mod probe;
 mod progress;
 mod python;
 mod serve;
 mod tally;
 mod test;
+mod wheels;
 mod workspace;
 
 fn main() -> ExitCode {
@@ -43,6 +46,7 @@ fn run(chore: Chore) -> anyhow::Result<ExitCode> {
     match chore {
         Chore::Serve(args) => return serve::run(&workspace, &args),
         Chore::Test(args) => return test::run(&workspace, &args),
+        Chore::GpuCheck(args) => return gpu_check::run(&workspace, &args),
         Chore::Models(args) => models::run(&workspace, &args)?,
         Chore::Bench(args) => bench::run(&workspace, &args)?,
         Chore::Conformance(args) => conformance::run(&workspace, &args)?,

@@ -1,19 +1,14 @@
-//! The ONNX Runtime shared library: taken out of its PyPI wheel, version and hash pinned, kept under
-//! target/. Nothing is compiled, and nothing else of the wheel is kept.
+//! The ONNX Runtime shared library, out of its pinned wheel.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 
+use crate::wheels::Wheel;
 use crate::workspace::Workspace;
-use crate::{command, python};
 
 /// The environment variable that names the library; the server reads it as well.
 pub(crate) const VARIABLE: &str = "ORT_DYLIB_PATH";
-
-/// Which wheel. Any Python's wheel holds the same library, so one is pinned whatever Python runs here.
-const PYTHON_TAG: &str = "311";
 
 /// Which build of the library.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,90 +26,26 @@ pub(crate) fn library(workspace: &Workspace, build: Build) -> anyhow::Result<Pat
         }
         return Ok(path);
     }
-    let pin = Pin::read(workspace, build)?;
-    let folder = workspace.target("onnxruntime").join(&pin.folder);
-    let library = folder.join(format!("libonnxruntime.so.{}", pin.version));
+    pinned(workspace, build)
+}
+
+/// Path of the pinned library, whatever the environment says.
+pub(crate) fn pinned(workspace: &Workspace, build: Build) -> anyhow::Result<PathBuf> {
+    let (requirements, into) = match build {
+        Build::Cpu => ("xtask/python/onnxruntime.txt", "onnxruntime/{version}"),
+        Build::Gpu => ("xtask/python/onnxruntime-gpu.txt", "onnxruntime/{version}-gpu"),
+    };
+    let wheel = Wheel {
+        requirements,
+        python: "311",
+        abi: "cp311",
+        platform: "manylinux_2_28",
+        folder: "onnxruntime/capi",
+    };
+    let found = wheel.libraries(workspace, into)?;
+    let library = found.folder.join(format!("libonnxruntime.so.{}", found.version));
     if !library.is_file() {
-        fetch(workspace, &pin, &folder)?;
-    }
-    if !library.is_file() {
-        bail!("the wheel of {} {} holds no {}", pin.package, pin.version, library.display());
+        bail!("the wheel of {} holds no {}", found.version, library.display());
     }
     Ok(library)
-}
-
-/// One pinned wheel.
-#[derive(Debug)]
-struct Pin {
-    /// The requirements file, with hashes.
-    file: PathBuf,
-    package: String,
-    version: String,
-    /// Name of the folder that keeps the library.
-    folder: String,
-}
-
-impl Pin {
-    fn read(workspace: &Workspace, build: Build) -> anyhow::Result<Self> {
-        let file = workspace.path(match build {
-            Build::Cpu => "xtask/python/onnxruntime.txt",
-            Build::Gpu => "xtask/python/onnxruntime-gpu.txt",
-        });
-        let text = fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
-        let (package, version) =
-            parse(&text).with_context(|| format!("no pinned version in {}", file.display()))?;
-        let folder = match build {
-            Build::Cpu => version.to_owned(),
-            Build::Gpu => format!("{version}-gpu"),
-        };
-        Ok(Self { package: package.to_owned(), version: version.to_owned(), folder, file })
-    }
-}
-
-/// Package and version of the first requirement.
-fn parse(requirements: &str) -> Option<(&str, &str)> {
-    let line = requirements.lines().find(|l| !l.starts_with('#') && l.contains("=="))?;
-    let (package, rest) = line.split_once("==")?;
-    Some((package.trim(), rest.split_whitespace().next()?))
-}
-
-fn fetch(workspace: &Workspace, pin: &Pin, folder: &Path) -> anyhow::Result<()> {
-    let platform = match (std::env::consts::OS, std::env::consts::ARCH) {
-        ("linux", arch @ ("x86_64" | "aarch64")) => format!("manylinux_2_28_{arch}"),
-        (os, arch) => bail!("no ONNX Runtime is pinned for {os} on {arch}; name a library with {VARIABLE}"),
-    };
-    let parent = workspace.target("onnxruntime");
-    fs::create_dir_all(&parent)?;
-    // Everything happens in a folder of its own that is renamed when it is complete: a broken download leaves
-    // nothing behind, and two fetches at once do not meet.
-    let work = tempfile::Builder::new().prefix("fetch-").tempdir_in(&parent)?;
-    let (wheels, unpacked) = (work.path().join("wheels"), work.path().join("unpacked"));
-    let mut pip = python::system();
-    pip.args(["-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--require-hashes"])
-        .args(["--implementation", "cp", "--python-version", PYTHON_TAG, "--abi", &format!("cp{PYTHON_TAG}")])
-        .args(["--platform", &platform, "--dest"])
-        .arg(&wheels)
-        .arg("-r")
-        .arg(&pin.file);
-    command::run(&mut pip).with_context(|| format!("downloading {} {}", pin.package, pin.version))?;
-    let script = workspace.path("xtask/python/unpack_libraries.py");
-    command::run_quietly(python::system().arg(script).arg(&wheels).arg(&unpacked))?;
-    match fs::rename(&unpacked, folder) {
-        Err(_) if folder.is_dir() => Ok(()), // another fetch was faster
-        result => result.with_context(|| format!("renaming to {}", folder.display())),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_pinned_version_is_read_from_the_requirements() {
-        assert_eq!(
-            parse("# a comment with a==b\nonnx==1.2.3 \\\n  --hash=sha256:00\n"),
-            Some(("onnx", "1.2.3"))
-        );
-        assert_eq!(parse("# nothing\n"), None);
-    }
 }

@@ -11,9 +11,9 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::ServeArgs;
 use crate::onnxruntime::{self, Build};
-use crate::probe;
 use crate::progress::{Steps, bold, green, red};
 use crate::workspace::{Profile, Workspace};
+use crate::{plans, probe};
 
 /// How often a starting server is asked whether it is ready.
 const POLL: Duration = Duration::from_millis(50);
@@ -74,11 +74,24 @@ fn command(workspace: &Workspace, binary: &Path, library: &Path, flags: &[String
     let mut command = Command::new(binary);
     command.env(onnxruntime::VARIABLE, library).current_dir(workspace.path(""));
     if value(flags, "--model-repository").or(value(flags, "--model-store")).is_none() {
-        command.arg(format!("--model-repository={}", workspace.path("model_repository").display()));
+        let repository = workspace.path("model_repository");
+        command.arg(format!("--model-repository={}", repository.display()));
+        command.args(lenience(&repository, flags));
     }
     // A group of its own: Ctrl-C reaches the server once, through us.
     command.args(flags).process_group(0).kill_on_drop(true);
     command
+}
+
+/// A plan is refused where there is no GPU: then the other models are served all the same.
+fn lenience(repository: &Path, flags: &[String]) -> Vec<&'static str> {
+    let lenient = ["--exit-on-error=false", "--strict-readiness=false"];
+    let given = |flag: &&str| flag.split_once('=').is_some_and(|(name, _)| value(flags, name).is_some());
+    if plans::any(repository) {
+        lenient.into_iter().filter(|flag| !given(flag)).collect()
+    } else {
+        Vec::new()
+    }
 }
 
 async fn supervise(mut command: Command, ports: Ports) -> anyhow::Result<ExitCode> {
@@ -167,6 +180,17 @@ mod tests {
     fn check(flags: &[&str], http: u16, grpc: u16) {
         let flags: Vec<String> = flags.iter().map(|f| (*f).to_owned()).collect();
         assert_eq!(Ports::of(&flags).unwrap(), Ports { http, grpc, metrics: 8002 }, "{flags:?}");
+    }
+
+    #[test]
+    fn plans_do_not_keep_the_other_models_from_being_served() {
+        let repository = tempfile::tempdir().unwrap();
+        assert!(lenience(repository.path(), &[]).is_empty());
+        std::fs::create_dir_all(repository.path().join("m_trt/1")).unwrap();
+        std::fs::write(repository.path().join("m_trt/1/model.plan"), "").unwrap();
+        assert_eq!(lenience(repository.path(), &[]), ["--exit-on-error=false", "--strict-readiness=false"]);
+        let strict = ["--exit-on-error=true".to_owned()];
+        assert_eq!(lenience(repository.path(), &strict), ["--strict-readiness=false"]);
     }
 
     #[test]

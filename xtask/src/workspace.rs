@@ -66,6 +66,17 @@ impl Workspace {
         command::run(&mut cargo)?;
         Ok(self.target(if profile == Profile::Release { "release/nereid" } else { "debug/nereid" }))
     }
+
+    /// Builds the bench program, and returns it.
+    pub(crate) fn build_bench(&self, profile: Profile) -> anyhow::Result<PathBuf> {
+        let mut cargo = self.cargo();
+        cargo.args(["build", "--package", "nereid-benches", "--bin", "bench"]);
+        if profile == Profile::Release {
+            cargo.arg("--release");
+        }
+        command::run(&mut cargo)?;
+        Ok(self.target(if profile == Profile::Release { "release/bench" } else { "debug/bench" }))
+    }
 }
 
 fn cargo(root: &Path) -> Command {

@@ -40,7 +40,8 @@ impl EchoServer {
     /// # Errors
     /// No port or thread can be had.
     pub fn serve(args: &EchoArgs) -> Result<()> {
-        let sample = Sample { facts: args.facts.clone(), batch: args.batch, expected: Vec::new() };
+        let sample =
+            Sample { facts: args.facts.clone(), batch: args.batch, regions: None, expected: Vec::new() };
         let endpoint = super::start(&sample, args.shards)?;
         say(&(endpoint.http, endpoint.grpc))?;
         std::io::copy(&mut std::io::stdin(), &mut std::io::sink())?;

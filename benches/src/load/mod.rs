@@ -20,7 +20,7 @@ use crate::model::Sample;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Which wire the requests take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Transport {
     /// HTTP/1.1 with the binary tensor extension; one kept-alive connection per request in flight.
     Http,
@@ -112,7 +112,7 @@ pub struct Client {
 
 #[derive(Debug)]
 enum Wire {
-    Http(http::Connections),
+    Http(Box<http::Connections>),
     Grpc(grpc::Connections),
 }
 
@@ -123,7 +123,7 @@ impl Client {
     /// The server cannot be reached or its answer is wrong.
     pub fn connect(endpoint: &Endpoint, load: Load, sample: &Sample) -> Result<Self> {
         let wire = match load.transport {
-            Transport::Http => Wire::Http(http::Connections::open(endpoint.http, load, sample)?),
+            Transport::Http => Wire::Http(Box::new(http::Connections::open(endpoint.http, load, sample)?)),
             Transport::Grpc => Wire::Grpc(grpc::Connections::open(endpoint.grpc, load, sample)?),
         };
         let (server, client) = (endpoint.pid, std::process::id());

@@ -22,7 +22,7 @@ fn sample(row: i64, batch: usize) -> Sample {
         input: TensorFacts { name: "input".into(), row: vec![row] },
         output: TensorFacts { name: "output".into(), row: vec![10] },
     };
-    Sample { facts, batch, expected: Vec::new() }
+    Sample { facts, batch, regions: None, expected: Vec::new() }
 }
 
 #[test]

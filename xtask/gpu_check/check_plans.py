@@ -1,0 +1,103 @@
+"""TensorRT plans that can be had on this machine: built by a TensorRT that is installed, or by the TensorRT 8 of the bundle
+as version-compatible engines, which the lean TensorRT 10 runs. Each is served and compared with the CPU."""
+
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+from dataclasses import asdict, dataclass
+
+import launch
+import machine
+import models
+import tensorrt8
+from check_answers import CPU
+from models import MNIST, RESNET, Model
+from outcome import Failed, Findings, NotRun
+from runner import Context
+
+# What a plan is optimised for: the rows at least, usually and at most.
+ROWS = {MNIST: (1, 4, 8), RESNET: (1, 8, 16)}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A plan and the library that runs it."""
+
+    file: pathlib.Path
+    library: pathlib.Path
+    version_compatible: bool
+
+    def flags(self) -> list[str]:
+        flags = [f"--backend-config=tensorrt,lib={self.library}"]
+        return [*flags, "--backend-config=tensorrt,version-compatible=true"] if self.version_compatible else flags
+
+
+def made(context: Context, model: Model) -> Plan | None:
+    """The plan of `model` that an earlier step made."""
+    record = context.folder("plans") / f"{model.name}.json"
+    if not record.exists():
+        return None
+    fields = json.loads(record.read_text())
+    return Plan(pathlib.Path(fields["file"]), pathlib.Path(fields["library"]), fields["version_compatible"])
+
+
+def repository(context: Context, model: Model, plan: pathlib.Path) -> pathlib.Path:
+    """A model repository with `plan` under the model's name, and the ONNX model on the CPU as `…_cpu`."""
+    folder = models.repository(context.bundle, context.work / "plan", {f"{model.name}_cpu": (model, CPU)})
+    (folder / model.name / "1").mkdir(parents=True)
+    text = (context.bundle / "models" / model.name / "config.pbtxt").read_text()
+    text = re.sub(r'^platform: ".*"\n', 'platform: "tensorrt_plan"\n', text, flags=re.MULTILINE)
+    (folder / model.name / "config.pbtxt").write_text(re.sub(r" *label_filename:.*\n", "", text))
+    shutil.copy(plan, folder / model.name / "1" / "model.plan")
+    return folder
+
+
+def full(context: Context, findings: Findings) -> None:
+    """`nereid trt-build` with the TensorRT that is installed here."""
+    machine.Driver()
+    library = machine.tensorrt()
+    if library is None:
+        raise NotRun("no TensorRT is installed here (libnvinfer.so.10 or 11 with its libnvonnxparser)")
+    for model in models.present(context.bundle):
+        plan = Plan(context.folder("plans") / f"{model.name}.plan", library, False)
+        shapes = ["x".join(map(str, (rows, *model.row))) for rows in ROWS[model]]
+        command = [str(launch.arrived(context.bundle / "bin" / "nereid", "programs")), "trt-build"]
+        command += [f"--onnx={models.onnx_file(context.bundle, model)}", f"--saveEngine={plan.file}"]
+        command += [f"--{which}Shapes=input:{shape}" for which, shape in zip(("min", "opt", "max"), shapes)]
+        environment = {**os.environ, **launch.environment(context), "TENSORRT_LIB": str(library)}
+        built = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+        last = (built.stderr or built.stdout).strip().splitlines()[-1:] or [""]
+        size = plan.file.stat().st_size if plan.file.exists() else 0
+        findings.check(f"{model.name}, trt-build", built.returncode == 0 and size > 0, f"{size / 1e6:.1f} MB; {last[0]}", bytes=size)
+        _serve(context, findings, model, plan)
+
+
+def eight(context: Context, findings: Findings) -> None:
+    """The builder of TensorRT 8.6, then the lean TensorRT 10."""
+    machine.Driver()
+    builder = launch.arrived(context.bundle / "lib" / "tensorrt-8" / "libnvinfer.so.8", "tensorrt-8")
+    lean = launch.arrived(context.bundle / "lib" / "tensorrt-lean" / "libnvinfer_lean.so.10", "tensorrt-lean")
+    for model in models.present(context.bundle):
+        plan = Plan(context.folder("plans") / f"{model.name}.8.plan", lean, True)
+        data = tensorrt8.build(builder, models.onnx_file(context.bundle, model), ROWS[model], model.row)
+        plan.file.write_bytes(data)
+        findings.check(f"{model.name}, built by TensorRT 8.6", len(data) > 0, f"{len(data) / 1e6:.1f} MB", bytes=len(data))
+        _serve(context, findings, model, plan)
+
+
+def _serve(context: Context, findings: Findings, model: Model, plan: Plan) -> None:
+    rows_of_requests = [1, ROWS[model][1], ROWS[model][2]]
+    with launch.served(context, f"plan-{model.name}", repository(context, model, plan.file), *plan.flags()) as server:
+        inputs = [models.batch(context.bundle, model, rows) for rows in rows_of_requests]
+        wanted = models.answers(server, f"{model.name}_cpu", model, inputs)
+        worst = models.difference(models.answers(server, model.name, model, inputs), wanted)
+    seen = f"largest difference from the CPU {worst:.1e} of the largest value, at most {model.tolerance:.0e}"
+    what = f"{model.name}, the plan's answers for {', '.join(map(str, rows_of_requests))} rows"
+    findings.check(what, worst <= model.tolerance, seen, difference=worst, tolerance=model.tolerance)
+    if worst > model.tolerance:
+        raise Failed("a plan whose answers are wrong is not measured")
+    record = {**asdict(plan), "file": str(plan.file), "library": str(plan.library)}
+    (context.folder("plans") / f"{model.name}.json").write_text(json.dumps(record))
