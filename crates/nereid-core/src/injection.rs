@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 
+use crate::config::{InputConfig, TensorForm};
 use crate::{CorrelationId, DataType, ModelConfig, Sequence, ValidInput, ValidRequest, shape};
 
 impl ValidRequest {
@@ -36,14 +37,15 @@ impl ValidRequest {
         self.null
     }
 
-    /// A request that nobody has sent and nobody waits for: the client's inputs of this one, zeroed. `zeros` is kept
+    /// A request that nobody has sent and nobody waits for: the client's inputs of this one, zeroed but for shape tensors. `zeros` is kept
     /// from one call to the next, so that the data of all of them is the same memory.
     #[must_use]
     pub fn null_like(&self, config: &ModelConfig, zeros: &mut Bytes) -> Self {
         let own = self.inputs.iter().filter(|input| input.index < config.inputs.len());
         let inputs = own.map(|input| {
-            let datatype = config.inputs[input.index].datatype;
-            input.zeroed(datatype, zeros)
+            let InputConfig { datatype, form, .. } = &config.inputs[input.index];
+            // The values of a shape tensor are those of the whole batch.
+            if *form == TensorForm::Shape { input.clone() } else { input.zeroed(*datatype, zeros) }
         });
         Self::null(inputs.collect(), self.batch_size())
     }

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 
 use bytes::Bytes;
 
-use crate::config::{Control, InputConfig, SequenceBatching};
+use crate::config::{Control, InputConfig, SequenceBatching, TensorForm};
 use crate::placed::{Placed, Places};
 use crate::shape::Dims;
 use crate::string_tensor::{self, Malformed};
@@ -39,7 +39,8 @@ pub struct ValidRequest {
 pub struct ValidInput {
     /// Position in the config's inputs, or behind them in those that the scheduler adds.
     pub index: usize,
-    /// Shape that the model wants: reshaped, with the batch dimension if the model batches.
+    /// Shape that the model wants: reshaped, with the batch dimension if the model batches, but for a shape tensor, whose
+    /// values are those of the whole batch.
     pub shape: Shape,
     /// Empty when the tensor is on a GPU.
     pub data: Bytes,
@@ -205,7 +206,7 @@ pub fn check_before_data(
     check.batch_size(std::slice::from_ref(input))?;
     check.datatype(input, expected)?;
     let shape = check.model_shape(input, expected)?;
-    check.byte_size(input, check.counted(&shape), byte_size)
+    check.byte_size(input, check.counted(&shape, expected), byte_size, expected)
 }
 
 fn duplicate(what: &str, name: &str, request_id: &str) -> Error {
@@ -304,8 +305,8 @@ impl Check<'_> {
     fn batch_size(&self, inputs: &[InputTensor]) -> Result<u32> {
         let mut batch_size = 0;
         for input in inputs {
-            self.input_config(&input.name)?;
-            if !self.config.batches() {
+            let (_, config) = self.input_config(&input.name)?;
+            if !self.has_batch_dimension(config) {
                 continue;
             }
             let Some(&rows) = input.shape.first() else {
@@ -342,7 +343,7 @@ impl Check<'_> {
         self.datatype(&input, config)?;
         let shape = self.model_shape(&input, config)?;
         let size = device.as_ref().map_or(input.data.len(), |slice| slice.byte_size);
-        self.data(&input, &shape, size)?;
+        self.data(&input, &shape, size, config)?;
         let mut data = input.data;
         if input.datatype == DataType::Bool && data.iter().any(|byte| *byte > 1) {
             // Any byte but 0 is true to a client, but kernels count and index with these bytes.
@@ -368,7 +369,7 @@ impl Check<'_> {
 
     /// The shape that the model wants for `input`.
     fn model_shape(&self, input: &InputTensor, config: &InputConfig) -> Result<Shape> {
-        let batch_dims = usize::from(self.config.batches());
+        let batch_dims = usize::from(self.has_batch_dimension(config));
         let dims = &input.shape[batch_dims.min(input.shape.len())..];
         if dims.len() == config.dims.len() && dims.contains(&-1) {
             return Err(self.refuse(format_args!(
@@ -388,7 +389,7 @@ impl Check<'_> {
     fn unexpected_shape(&self, input: &InputTensor, config: &InputConfig) -> Error {
         let mut expected = Shape::new();
         let mut note = "";
-        if self.config.batches() {
+        if self.has_batch_dimension(config) {
             expected.push(-1);
             note = "NOTE: Setting a non-zero max_batch_size in the model config requires a batch dimension to be \
                     prepended to each input shape. If you want to specify the full shape including the batch dim \
@@ -405,9 +406,9 @@ impl Check<'_> {
         ))
     }
 
-    fn data(&self, input: &InputTensor, shape: &Shape, size: usize) -> Result<()> {
-        let dims = self.counted(shape);
-        self.byte_size(input, dims, size as u64)?;
+    fn data(&self, input: &InputTensor, shape: &Shape, size: usize, config: &InputConfig) -> Result<()> {
+        let dims = self.counted(shape, config);
+        self.byte_size(input, dims, size as u64, config)?;
         if input.datatype == DataType::Bytes {
             self.strings(input, shape::element_count(dims).ok_or_else(|| self.too_large(input))?)?;
         }
@@ -425,13 +426,25 @@ impl Check<'_> {
 
     /// The dimensions that count for the size: Triton drops a batch dimension of 0, so that `[0,16]` expects 16
     /// elements and is refused.
-    fn counted<'s>(&self, shape: &'s Shape) -> &'s [i64] {
-        if self.config.batches() && shape[0] == 0 { &shape[1..] } else { &shape[..] }
+    fn counted<'s>(&self, shape: &'s Shape, config: &InputConfig) -> &'s [i64] {
+        if self.has_batch_dimension(config) && shape[0] == 0 { &shape[1..] } else { &shape[..] }
+    }
+
+    /// Values of a shape tensor hold for the whole batch.
+    fn has_batch_dimension(&self, config: &InputConfig) -> bool {
+        self.config.batches() && config.form != TensorForm::Shape
     }
 
     /// `size` is what elements of a fixed size come to.
-    fn byte_size(&self, input: &InputTensor, dims: &[i64], size: u64) -> Result<()> {
-        if input.datatype == DataType::Bytes {
+    fn byte_size(
+        &self,
+        input: &InputTensor,
+        dims: &[i64],
+        size: u64,
+        config: &InputConfig,
+    ) -> Result<()> {
+        // Only the backend knows how far the channels of a layout are padded.
+        if input.datatype == DataType::Bytes || config.form == TensorForm::NonLinear {
             return Ok(());
         }
         let expected = shape::byte_size(input.datatype, dims).ok_or_else(|| self.too_large(input))?;

@@ -242,3 +242,27 @@ fn outputs_are_wanted_in_any_order() {
         }
     }
 }
+
+#[test]
+fn a_shape_tensor_has_no_batch_dimension() {
+    let mut config = config(4, vec![input("x", DataType::Fp32, &[2]), input("s", DataType::Int32, &[3])]);
+    config.inputs[1].form = TensorForm::Shape;
+    let shape = |dims: &[i64], bytes: usize| tensor("s", DataType::Int32, dims, &vec![0; bytes]);
+    let request = validate(&config, vec![fp32("x", &[4, 2], 32), shape(&[3], 12)]).unwrap();
+    assert_eq!((request.batch_size(), &request.inputs()[1].shape[..]), (4, &[3][..]));
+    let x = || fp32("x", &[4, 2], 32);
+    refused(&config, vec![x(), shape(&[4, 3], 48)], "unexpected shape for input 's' for model 'm'. Expected [3], got [4,3]. ");
+    refused(&config, vec![x(), shape(&[3], 8)], "input byte size mismatch for input 's' for model 'm'. Expected 12, got 8");
+}
+
+#[test]
+fn the_size_of_a_vectorized_layout_is_for_the_backend_to_check() {
+    let mut config = config(4, vec![input("x", DataType::Fp32, &[3, 2])]);
+    config.inputs[0].form = TensorForm::NonLinear;
+    assert_eq!(validate(&config, vec![fp32("x", &[1, 3, 2], 32)]).unwrap().inputs()[0].data.len(), 32);
+    refused(
+        &config,
+        vec![fp32("x", &[1, 4, 2], 32)],
+        &format!("unexpected shape for input 'x' for model 'm'. Expected [-1,3,2], got [1,4,2]. {NOTE}"),
+    );
+}

@@ -2,7 +2,7 @@
 //! Texts are those of `GenerateWarmupData` in Triton's backend_model_instance.cc.
 
 use bytes::Bytes;
-use nereid_core::config::{Control, WarmUpData, WarmUpInput, WarmUpSample};
+use nereid_core::config::{Control, TensorForm, WarmUpData, WarmUpInput, WarmUpSample};
 use nereid_core::shape::{Dims, element_count, matches};
 use nereid_core::{
     CorrelationId, DataType, Error, InferRequest, InputTensor, ModelConfig, Result, Sequence, Shape,
@@ -125,7 +125,9 @@ impl Maker<'_> {
             WarmUpData::File(file) => self.file(input, size, file)?,
         };
         let mut shape = Shape::new();
-        if self.config.batches() {
+        let index = self.config.input_index(&input.name);
+        let is_shape_tensor = index.is_some_and(|i| self.config.inputs[i].form == TensorForm::Shape);
+        if self.config.batches() && !is_shape_tensor {
             shape.push(1);
         }
         shape.extend_from_slice(&input.dims);

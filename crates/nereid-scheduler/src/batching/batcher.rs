@@ -4,7 +4,9 @@
 //! preferred size that the walk hits; send it unless the oldest request has waited long enough for
 //! everything to go; wait only while more could still join.
 
-use nereid_core::config::{DynamicBatching, InputConfig, Oldest, Scheduling, SequenceBatching, Strategy};
+use nereid_core::config::{
+    DynamicBatching, InputConfig, Oldest, Scheduling, SequenceBatching, Strategy, TensorForm,
+};
 use nereid_core::{ModelConfig, Timestamp, ValidInput, ValidRequest};
 
 use super::queue::{Entry, Queue};
@@ -37,6 +39,8 @@ struct Comparison {
     /// By the position of an input: its shape counts. So it does unless it cannot vary, or may be ragged. That of a state,
     /// which comes behind these, is whatever the model gave it.
     equal_shapes: Vec<bool>,
+    /// By the position of an input: its data counts, since the batch has it once.
+    equal_values: Vec<bool>,
 }
 
 impl Batcher {
@@ -159,18 +163,25 @@ struct Walk {
 
 impl Comparison {
     fn new(config: &ModelConfig) -> Option<Self> {
-        let varies = |input: &InputConfig| !input.allow_ragged_batch && input.dims.contains(&-1);
+        let is_shape = |input: &InputConfig| input.form == TensorForm::Shape;
+        let varies =
+            |input: &InputConfig| !is_shape(input) && !input.allow_ragged_batch && input.dims.contains(&-1);
         let equal_shapes: Vec<bool> = config.inputs.iter().map(varies).collect();
-        let needed = equal_shapes.contains(&true) || config.inputs.iter().any(|input| input.optional);
+        let equal_values: Vec<bool> = config.inputs.iter().map(is_shape).collect();
+        let needed = equal_shapes.contains(&true) || equal_values.contains(&true);
+        let needed = needed || config.inputs.iter().any(|input| input.optional);
         let needed = needed || !config.states().is_empty();
-        needed.then_some(Self { equal_shapes })
+        needed.then_some(Self { equal_shapes, equal_values })
     }
 
     /// Whether two requests have the same inputs, in the same shapes where these count, but for the batch dimension.
     fn allows(&self, a: &ValidRequest, b: &ValidRequest) -> bool {
         let agree = |(a, b): (&ValidInput, &ValidInput)| {
             let shapes_count = self.equal_shapes.get(a.index).copied().unwrap_or(true);
-            a.index == b.index && (!shapes_count || a.shape[1..] == b.shape[1..])
+            let values_count = self.equal_values.get(a.index).copied().unwrap_or(false);
+            a.index == b.index
+                && (!shapes_count || a.shape[1..] == b.shape[1..])
+                && (!values_count || (a.shape == b.shape && a.data == b.data))
         };
         a.inputs().len() == b.inputs().len() && a.inputs().iter().zip(b.inputs()).all(agree)
     }

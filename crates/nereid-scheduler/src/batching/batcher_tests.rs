@@ -144,6 +144,33 @@ fn what_must_agree_between_requests() {
     assert!(!Batcher::new(&both_ragged).compares_inputs(), "nothing to compare");
 }
 
+#[test]
+fn values_of_shape_tensors_agree() {
+    let mut config = config(&[8], 0);
+    config.inputs.push(nereid_core::config::InputConfig {
+        name: "s".into(),
+        form: nereid_core::config::TensorForm::Shape,
+        ..config.inputs[0].clone()
+    });
+    config.inputs[0].dims = vec![1];
+    let request = |values: &[u8]| {
+        let tensor = |name: &str, shape: &[i64], data: &[u8]| nereid_core::InputTensor {
+            name: name.into(),
+            datatype: nereid_core::DataType::Fp32,
+            shape: nereid_core::Shape::from_slice(shape),
+            data: bytes::Bytes::copy_from_slice(data),
+        };
+        let inputs = vec![tensor("INPUT0", &[1, 1], &[0; 4]), tensor("s", &[values.len() as i64 / 4], values)];
+        ValidRequest::new(nereid_core::InferRequest { inputs, ..Default::default() }, &config).unwrap()
+    };
+    let batcher = Batcher::new(&config);
+    assert!(batcher.compares_inputs());
+    assert!(batcher.joins(&request(&[1, 0, 0, 0]), &request(&[1, 0, 0, 0])));
+    // Triton stops at the first zero byte.
+    assert!(!batcher.joins(&request(&[1, 0, 0, 0]), &request(&[1, 0, 2, 0])));
+    assert!(!batcher.joins(&request(&[1, 0, 0, 0]), &request(&[1, 0, 0, 0, 1, 0, 0, 0])));
+}
+
 fn bytes_of(len: usize) -> bytes::Bytes {
     bytes::Bytes::from(vec![0; len])
 }
