@@ -7,14 +7,15 @@ use std::sync::Arc;
 use nereid_core::backend::{AutoComplete, AutoCompleteRequest, Backend, LoadRequest, Model};
 use nereid_core::config::InstanceKind;
 use nereid_core::{Error, Result};
-use nereid_cuda::Device;
+use nereid_cuda::{Device, PinnedPool};
 
 use crate::autocomplete;
 use crate::engine_file;
 use crate::engine_info::EngineInfo;
 use crate::load_plan;
+use crate::model::TensorRtModel;
 use crate::platform::Platform;
-use crate::settings::{self, Settings};
+use crate::settings::Settings;
 
 /// What a [`TensorRt`] needs to know.
 #[derive(Debug, Clone, Default)]
@@ -27,6 +28,8 @@ pub struct Options {
     pub settings: BTreeMap<String, String>,
     /// The GPUs to use. `None`: those of the driver.
     pub devices: Option<Vec<Arc<dyn Device>>>,
+    /// In which page-locked memory counts. `None`: a pool of its own, without a limit.
+    pub pinned_pool: Option<Arc<PinnedPool>>,
     /// Least compute capability of a GPU that is used.
     pub min_compute_capability: f64,
 }
@@ -43,9 +46,10 @@ impl TensorRt {
     /// # Errors
     /// `InvalidArg` for a setting that does not parse.
     pub fn new(options: Options) -> Result<Self> {
-        let Options { library, settings, devices, min_compute_capability } = options;
+        let Options { library, settings, devices, pinned_pool, min_compute_capability } = options;
         let settings = Settings::parse(&settings)?;
-        let platform = Arc::new(Platform::new(settings, library, devices, min_compute_capability));
+        let platform =
+            Arc::new(Platform::new(settings, library, devices, pinned_pool, min_compute_capability));
         Ok(Self { platform })
     }
 
@@ -90,7 +94,6 @@ impl Backend for TensorRt {
 
     fn load(&self, request: &LoadRequest<'_>) -> Result<Box<dyn Model>> {
         self.check_kinds(request)?;
-        settings::context_memory(&request.config.parameters, &request.config.name)?;
-        Err(Error::unsupported("engines cannot be run yet"))
+        Ok(Box::new(TensorRtModel::new(&self.platform, request)?))
     }
 }

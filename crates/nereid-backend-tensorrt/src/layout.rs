@@ -1,5 +1,7 @@
 //! Layouts in which elements are packed into vectors along one dimension, such as CHW32: how large a tensor is in memory.
 
+use nereid_core::Shape;
+use nereid_core::shape::element_count;
 use nereid_tensorrt::TensorInfo;
 
 use crate::engine_info::is_linear;
@@ -25,17 +27,21 @@ impl Layout {
         (components >= 1).then_some(Self { dimension, components })
     }
 
+    /// `shape` with its padding; `None` if it has no such dimension, or too large a one.
+    pub(crate) fn padded(self, shape: &[i64]) -> Option<Shape> {
+        let Self { dimension, components } = self;
+        let size = *shape.get(dimension)?;
+        let mut padded = Shape::from_slice(shape);
+        padded[dimension] = (size.checked_add(components - 1)? / components).checked_mul(components)?;
+        Some(padded)
+    }
+
     /// Elements in memory of a tensor of `shape`, padding included; `None` if there are too many to count, or if the shape
     /// has no such dimension.
     ///
     /// Triton's backend adds a whole vector where none is needed.
     pub(crate) fn element_count(self, shape: &[i64]) -> Option<usize> {
-        let Self { dimension, components } = self;
-        let size = *shape.get(dimension)?;
-        let padded = (size.checked_add(components - 1)? / components).checked_mul(components)?;
-        let mut rest = shape.iter().enumerate().filter(|(at, _)| *at != dimension);
-        let count = rest.try_fold(padded, |count, (_, dim)| count.checked_mul(*dim))?;
-        usize::try_from(count).ok()
+        element_count(&self.padded(shape)?)
     }
 }
 

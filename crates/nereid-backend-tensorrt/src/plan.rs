@@ -1,7 +1,6 @@
-//! What an execution needs to know about each tensor, worked out once when an instance is made: names as C strings, where
+//! What an execution needs to know about each tensor, worked out once when an instance is made: where
 //! an input comes from and an output goes, and how large things are.
 
-use std::ffi::CString;
 use std::sync::Arc;
 
 use nereid_core::config::OutputConfig;
@@ -32,7 +31,8 @@ pub(crate) struct Plan {
 /// What is the same for inputs and outputs.
 #[derive(Debug, Clone)]
 pub(crate) struct TensorPlan {
-    pub(crate) name: CString,
+    /// Among the engine's tensors, by which an execution names it.
+    pub(crate) position: usize,
     pub(crate) shown_name: Arc<str>,
     pub(crate) datatype: DataType,
     /// Bytes of one element.
@@ -97,9 +97,9 @@ impl Plan {
         let profiles = profiles::chosen(names, engine.profiles.len(), instance)?;
         check::fits(config, engine, &profiles, instance)?;
         let missing = || Error::internal("a tensor vanished between check and plan");
-        let input = |tensor| InputPlan::new(tensor, config).ok_or_else(missing);
+        let input = |tensor| InputPlan::new(tensor, config, engine).ok_or_else(missing);
         let inputs = engine.inputs().map(input).collect::<Result<Vec<_>>>()?;
-        let output = |tensor| OutputPlan::new(tensor, config).ok_or_else(missing);
+        let output = |tensor| OutputPlan::new(tensor, config, engine).ok_or_else(missing);
         let outputs = engine.outputs().map(output).collect::<Result<Vec<_>>>()?;
         let ranges = |profile: &Chosen| {
             let range = |input: &InputPlan| input.range(profile, engine, config).ok_or_else(missing);
@@ -118,10 +118,11 @@ impl Plan {
 
 impl TensorPlan {
     /// `None` if the tensor cannot be served.
-    fn new(tensor: &TensorInfo) -> Option<Self> {
+    fn new(tensor: &TensorInfo, engine: EngineInfo<'_>) -> Option<Self> {
+        let position = engine.tensors.iter().position(|known| known.name == tensor.name)?;
         let datatype = datatype::of_engine(tensor.datatype)?;
         Some(Self {
-            name: CString::new(tensor.name.as_str()).ok()?,
+            position,
             shown_name: tensor.name.as_str().into(),
             datatype,
             element_size: datatype.size_bytes()?,
@@ -145,7 +146,7 @@ impl TensorPlan {
 }
 
 impl InputPlan {
-    fn new(tensor: &TensorInfo, config: &ModelConfig) -> Option<Self> {
+    fn new(tensor: &TensorInfo, config: &ModelConfig, engine: EngineInfo<'_>) -> Option<Self> {
         let name = &*tensor.name;
         let given = config.all_inputs().enumerate().find(|(_, input)| *input.name == *name);
         let is_target = |targets: &[Arc<str>]| targets.iter().any(|target| **target == *name);
@@ -155,7 +156,7 @@ impl InputPlan {
             None => Source::Batch { index: made()? },
         };
         let ragged = given.is_some_and(|(_, input)| input.allow_ragged_batch);
-        Some(Self { tensor: TensorPlan::new(tensor)?, source, ragged })
+        Some(Self { tensor: TensorPlan::new(tensor, engine)?, source, ragged })
     }
 
     /// What it can be under `profile`, given what `config` fixes.
@@ -179,12 +180,12 @@ impl InputPlan {
 }
 
 impl OutputPlan {
-    fn new(tensor: &TensorInfo, config: &ModelConfig) -> Option<Self> {
+    fn new(tensor: &TensorInfo, config: &ModelConfig, engine: EngineInfo<'_>) -> Option<Self> {
         let mut outputs = config.all_outputs().enumerate();
         let (index, output) = outputs.find(|(_, output)| *output.name == *tensor.name)?;
         let scattered = config.batch_output(index).is_some();
         Some(Self {
-            tensor: TensorPlan::new(tensor)?,
+            tensor: TensorPlan::new(tensor, engine)?,
             index,
             scattered,
             batched: config.batches(),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use nereid_core::{Error, Result};
-use nereid_cuda::{Device, driver};
+use nereid_cuda::{Device, PinnedPool, driver};
 use nereid_tensorrt::{Library, LoadOptions};
 use parking_lot::{Mutex, MutexGuard};
 
@@ -18,6 +18,7 @@ pub(crate) struct Platform {
     library_path: Option<PathBuf>,
     /// `None`: those of the driver.
     given: Option<Vec<Arc<dyn Device>>>,
+    pool: Arc<PinnedPool>,
     min_compute_capability: f64,
     loaded: Mutex<Option<Loaded>>,
     creation: Mutex<()>,
@@ -36,11 +37,13 @@ impl Platform {
         settings: Settings,
         library_path: Option<PathBuf>,
         given: Option<Vec<Arc<dyn Device>>>,
+        pool: Option<Arc<PinnedPool>>,
         min_compute_capability: f64,
     ) -> Self {
         let library_path = settings.library.clone().or(library_path);
         let (loaded, creation) = (Mutex::default(), Mutex::default());
-        Self { settings, library_path, given, min_compute_capability, loaded, creation }
+        let pool = pool.unwrap_or_else(|| PinnedPool::new(usize::MAX));
+        Self { settings, library_path, given, pool, min_compute_capability, loaded, creation }
     }
 
     /// The GPUs of the machine, by their numbers.
@@ -101,6 +104,11 @@ impl Platform {
         }
         let plugin_failures = failures.into();
         Ok(loaded.insert(Loaded { library, plugin_failures }).clone())
+    }
+
+    /// In which page-locked memory counts.
+    pub(crate) fn pool(&self) -> &Arc<PinnedPool> {
+        &self.pool
     }
 
     /// Held while an engine is made: TensorRT makes one at a time.

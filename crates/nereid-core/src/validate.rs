@@ -436,13 +436,7 @@ impl Check<'_> {
     }
 
     /// `size` is what elements of a fixed size come to.
-    fn byte_size(
-        &self,
-        input: &InputTensor,
-        dims: &[i64],
-        size: u64,
-        config: &InputConfig,
-    ) -> Result<()> {
+    fn byte_size(&self, input: &InputTensor, dims: &[i64], size: u64, config: &InputConfig) -> Result<()> {
         // Only the backend knows how far the channels of a layout are padded.
         if input.datatype == DataType::Bytes || config.form == TensorForm::NonLinear {
             return Ok(());

@@ -251,8 +251,16 @@ fn a_shape_tensor_has_no_batch_dimension() {
     let request = validate(&config, vec![fp32("x", &[4, 2], 32), shape(&[3], 12)]).unwrap();
     assert_eq!((request.batch_size(), &request.inputs()[1].shape[..]), (4, &[3][..]));
     let x = || fp32("x", &[4, 2], 32);
-    refused(&config, vec![x(), shape(&[4, 3], 48)], "unexpected shape for input 's' for model 'm'. Expected [3], got [4,3]. ");
-    refused(&config, vec![x(), shape(&[3], 8)], "input byte size mismatch for input 's' for model 'm'. Expected 12, got 8");
+    refused(
+        &config,
+        vec![x(), shape(&[4, 3], 48)],
+        "unexpected shape for input 's' for model 'm'. Expected [3], got [4,3]. ",
+    );
+    refused(
+        &config,
+        vec![x(), shape(&[3], 8)],
+        "input byte size mismatch for input 's' for model 'm'. Expected 12, got 8",
+    );
 }
 
 #[test]

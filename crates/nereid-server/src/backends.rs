@@ -14,6 +14,8 @@ const CONSTRUCTORS: &[Constructor] = &[
     identity,
     #[cfg(feature = "onnxruntime")]
     onnxruntime,
+    #[cfg(feature = "tensorrt")]
+    tensorrt,
 ];
 
 /// Every backend of this build.
@@ -36,4 +38,11 @@ fn onnxruntime(options: &Options) -> Result<Arc<dyn Backend>> {
     let settings = options.backends.of("onnxruntime");
     let options = nereid_backend_onnxruntime::Options { library: None, cpu_threads, settings };
     Ok(Arc::new(nereid_backend_onnxruntime::OnnxRuntime::new(options)?))
+}
+
+#[cfg(feature = "tensorrt")]
+fn tensorrt(options: &Options) -> Result<Arc<dyn Backend>> {
+    let settings = options.backends.of("tensorrt");
+    let options = nereid_backend_tensorrt::Options { settings, ..Default::default() };
+    Ok(Arc::new(nereid_backend_tensorrt::TensorRt::new(options)?))
 }

@@ -160,7 +160,8 @@ fn values_of_shape_tensors_agree() {
             shape: nereid_core::Shape::from_slice(shape),
             data: bytes::Bytes::copy_from_slice(data),
         };
-        let inputs = vec![tensor("INPUT0", &[1, 1], &[0; 4]), tensor("s", &[values.len() as i64 / 4], values)];
+        let inputs =
+            vec![tensor("INPUT0", &[1, 1], &[0; 4]), tensor("s", &[values.len() as i64 / 4], values)];
         ValidRequest::new(nereid_core::InferRequest { inputs, ..Default::default() }, &config).unwrap()
     };
     let batcher = Batcher::new(&config);
