@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+/// What TensorRT logs of a plan of another version: one with another format, and one with the same.
+const MISMATCHES: [&str; 2] = ["Version tag does not match", "not compatible with this version of TensorRT"];
+
 /// A call that failed, with what TensorRT logged while it ran.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TensorRtError {
@@ -19,6 +22,11 @@ impl TensorRtError {
     /// `call` was not made, or gave what cannot be used, for `reason`.
     pub fn refused(call: &'static str, reason: impl Into<String>) -> Self {
         Self { call, reason: Some(reason.into()), log: Vec::new(), out_of_memory: false }
+    }
+
+    /// Whether TensorRT said that the plan is for another version of it.
+    pub fn is_version_mismatch(&self) -> bool {
+        self.log.iter().any(|line| MISMATCHES.iter().any(|words| line.contains(words)))
     }
 }
 

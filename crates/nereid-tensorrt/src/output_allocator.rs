@@ -7,7 +7,7 @@ use nereid_cuda::RawStream;
 /// Memory for one output. TensorRT calls it during `enqueue`, perhaps on another thread; a panic in it becomes a failed
 /// allocation.
 pub trait OutputAllocator: fmt::Debug + Send + Sync {
-    /// At least `bytes` (which may be 0) aligned to `alignment` in the tensor's memory, for `tensor`, whose memory is
+    /// At least `bytes` (never 0, even for an empty tensor) aligned to `alignment` in the tensor's memory, for `tensor`, whose memory is
     /// `current` now (0: none). `None`: there is none, and `enqueue` fails.
     fn reallocate(
         &self,

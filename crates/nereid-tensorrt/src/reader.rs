@@ -181,24 +181,28 @@ impl Reader<'_> {
         };
         let mut values = [const { Vec::new() }; 3];
         for (selector, values) in SELECTORS.into_iter().zip(&mut values) {
-            if let Some(slot) = self.slots.profile_values_v2.in_minor(self.minor) {
-                let start: *const i64 = ask!(self, slot, name.as_ptr(), profile, selector);
-                if start.is_null() {
-                    return Ok(None);
-                }
-                // SAFETY: TensorRT gives as many values as the tensor has, for as long as the engine lives.
-                *values = unsafe { std::slice::from_raw_parts(start, count) }.to_vec();
-            } else {
-                let start: *const i32 =
-                    ask!(self, self.slots.profile_values, name.as_ptr(), profile, selector);
-                if start.is_null() {
-                    return Ok(None);
-                }
-                // SAFETY: as above.
-                let narrow = unsafe { std::slice::from_raw_parts(start, count) };
-                *values = narrow.iter().copied().map(i64::from).collect();
-            }
+            let Some(found) = self.values_of(name, profile, selector, count) else { return Ok(None) };
+            *values = found;
         }
         Ok(Some(values))
+    }
+
+    /// `count` values of one kind. TensorRT 10 has them wide, or narrow where the plan was built with narrow ones.
+    fn values_of(&self, name: &CStr, profile: i32, selector: i32, count: usize) -> Option<Vec<i64>> {
+        if let Some(slot) = self.slots.profile_values_v2.in_minor(self.minor) {
+            let start: *const i64 = ask!(self, slot, name.as_ptr(), profile, selector);
+            if !start.is_null() {
+                // SAFETY: TensorRT gives as many values as the tensor has, for as long as the engine lives.
+                return Some(unsafe { std::slice::from_raw_parts(start, count) }.to_vec());
+            }
+        }
+        let slot = self.slots.profile_values.in_minor(self.minor)?;
+        let start: *const i32 = ask!(self, slot, name.as_ptr(), profile, selector);
+        if start.is_null() {
+            return None;
+        }
+        // SAFETY: as above.
+        let narrow = unsafe { std::slice::from_raw_parts(start, count) };
+        Some(narrow.iter().copied().map(i64::from).collect())
     }
 }

@@ -1,0 +1,13 @@
+//! The binding against libraries that stand in for TensorRT 10 and 11, on host memory.
+
+mod contexts;
+mod drops;
+mod engines;
+mod fixture;
+mod loader;
+mod logs;
+mod majors;
+mod outputs;
+mod plans;
+mod runtimes;
+mod threads;
