@@ -34,7 +34,9 @@ pub(crate) enum Chore {
     },
     /// Fuzz what reads foreign bytes, one target after the other (needs a nightly toolchain and cargo-fuzz)
     Fuzz(FuzzArgs),
-    /// What CI runs: fmt, clippy, deny, codegen --check, test
+    /// Check the manifests, the chart, the images, rules and dashboards without a cluster
+    Kube(KubeArgs),
+    /// What CI runs: fmt, clippy, deny, codegen --check, kube, test
     Ci,
 }
 
@@ -182,6 +184,19 @@ pub(crate) struct FuzzArgs {
     pub(crate) minutes: u32,
     /// Targets of fuzz/fuzz_targets/, such as json_body; all of them if none is named
     pub(crate) targets: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct KubeArgs {
+    /// Write what is made from other files: the PrometheusRule
+    #[arg(long)]
+    pub(crate) write: bool,
+    /// Leave out what needs a running server: command lines, queries of the dashboard and the alerts
+    #[arg(long)]
+    pub(crate) without_server: bool,
+    /// List every check
+    #[arg(long, short)]
+    pub(crate) verbose: bool,
 }
 
 #[cfg(test)]

@@ -27,13 +27,18 @@ pub(crate) fn run_quietly(command: &mut Command) -> anyhow::Result<String> {
 
 /// Runs `command`, shows each line of its output as it comes, and hands it to `see`.
 pub(crate) fn run_watched(command: &mut Command, mut see: impl FnMut(&str)) -> anyhow::Result<ExitStatus> {
+    read_lines(command, |line| {
+        println!("{line}");
+        see(line);
+    })
+}
+
+/// Runs `command` and hands each line of its output to `see` as it comes.
+pub(crate) fn read_lines(command: &mut Command, mut see: impl FnMut(&str)) -> anyhow::Result<ExitStatus> {
     let mut child = command.stdout(Stdio::piped()).spawn().with_context(|| could_not_start(command))?;
     let stdout = child.stdout.take().context("the child has no stdout")?;
     for text in BufReader::new(stdout).split(b'\n') {
-        let text = text?;
-        let text = String::from_utf8_lossy(&text);
-        println!("{text}");
-        see(&text);
+        see(&String::from_utf8_lossy(&text?));
     }
     Ok(child.wait()?)
 }

@@ -18,6 +18,7 @@ mod command;
 mod conformance;
 mod fuzz;
 mod gpu_check;
+mod kube;
 mod models;
 mod onnxruntime;
 mod plans;
@@ -45,6 +46,7 @@ fn run(chore: Chore) -> anyhow::Result<ExitCode> {
     let workspace = Workspace::find()?;
     match chore {
         Chore::Serve(args) => return serve::run(&workspace, &args),
+        Chore::Kube(args) => return kube::run(&workspace, &args),
         Chore::Test(args) => return test::run(&workspace, &args),
         Chore::GpuCheck(args) => return gpu_check::run(&workspace, &args),
         Chore::Models(args) => models::run(&workspace, &args)?,

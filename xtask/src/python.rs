@@ -59,8 +59,13 @@ impl Venv {
         python
     }
 
+    /// Where a program of one of the packages is, if the package has it.
+    pub(crate) fn program(&self, name: &str) -> PathBuf {
+        self.folder.join("bin").join(name)
+    }
+
     fn interpreter(&self) -> PathBuf {
-        self.folder.join("bin/python")
+        self.program("python")
     }
 
     fn create(&self) -> anyhow::Result<()> {

@@ -1,0 +1,8 @@
+//! `xtask kube`: everything about `k8s/` and `docker/` that can be checked without a cluster. The checks themselves
+//! are in `xtask/python/kube`; here are what they need and the table of what they found.
+
+mod run;
+mod table;
+mod tools;
+
+pub(crate) use run::run;
