@@ -8,6 +8,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 
 use criterion::Criterion;
 use nereid_benches::model::{input_values, to_bytes};
+use nereid_core::backend::Instance;
 use nereid_core::config::{InputConfig, OutputConfig};
 use nereid_core::testing::{TestInstance, identity_config};
 use nereid_core::{
@@ -65,10 +66,11 @@ impl Served {
             ..base
         };
         let config = Arc::new(config);
+        let instance: Box<dyn Instance> = Box::new(TestInstance::identity());
         let options = SchedulerOptions {
             delay_until_backlogged: 0,
             config: config.clone(),
-            instances: vec![Box::new(TestInstance::identity())],
+            instances: vec![instance.into()],
             delay_until_queued: 0,
             statistics: Arc::default(),
             rate_limiter: None,

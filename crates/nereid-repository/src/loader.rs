@@ -6,11 +6,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use nereid_core::backend::{Backend, Instance, LoadRequest, Model};
+use nereid_core::backend::{Backend, LoadRequest, Model};
 use nereid_core::config::{InstanceKind, InstanceSpec};
 use nereid_core::{Error, ModelConfig, Result, Timestamp};
 use nereid_protocol::inference;
-use nereid_scheduler::{RateLimiter, Reporters, ResponseCache, Scheduler, SchedulerOptions, Statistics};
+use nereid_scheduler::{
+    ActiveInstance, RateLimiter, Reporters, ResponseCache, Scheduler, SchedulerOptions, Statistics,
+};
 use parking_lot::Mutex;
 
 use crate::config::instances::{self, Gpus};
@@ -44,6 +46,7 @@ pub(crate) struct Loader {
     delay_until_queued: usize,
     delay_until_backlogged: usize,
     pub(crate) reporters: Arc<Reporters>,
+    gpu_uuids: Vec<Arc<str>>,
     rate_limiter: Option<Arc<RateLimiter>>,
     host_policies: HostPolicies,
     cache: Option<Arc<ResponseCache>>,
@@ -71,6 +74,7 @@ impl Loader {
             delay_until_queued: delay(DELAY_VARIABLE),
             delay_until_backlogged: delay(BACKLOG_DELAY_VARIABLE),
             reporters: options.reporters.clone(),
+            gpu_uuids: options.gpu_uuids.clone(),
             rate_limiter: options.rate_limiter.clone(),
             host_policies: options.host_policies.clone(),
             cache: options.cache.clone(),
@@ -173,7 +177,11 @@ impl Loader {
             let cores = self.host_policies.cores(&spec.host_policy)?;
             let instance = cores.run(|| loaded.lock().create_instance(spec))?;
             let instance = cores.keep(instance);
-            if spec.passive { passive.push(instance) } else { active.push(instance) }
+            let statistics = self.of_gpu(&statistics, spec);
+            match spec.passive {
+                true => passive.push(instance),
+                false => active.push(ActiveInstance { instance, statistics }),
+            }
         }
         let device_memory = device_memory(&active);
         self.warm_up(&samples, &mut active, config, &statistics)?;
@@ -192,11 +200,18 @@ impl Loader {
         Ok(Running { scheduler, device_memory, passive, model: loaded, dir, departure })
     }
 
+    /// Where an instance counts that is on a GPU which metrics tell apart.
+    fn of_gpu(&self, statistics: &Statistics, spec: &InstanceSpec) -> Option<Arc<Statistics>> {
+        let InstanceKind::Gpu { device } = spec.kind else { return None };
+        let gpu_uuid = self.gpu_uuids.get(usize::try_from(device).ok()?)?;
+        Some(self.reporters.of_gpu(statistics, gpu_uuid))
+    }
+
     /// Passive instances stay cold, as in Triton.
     fn warm_up(
         &self,
         samples: &[Sample],
-        instances: &mut [Box<dyn Instance>],
+        instances: &mut [ActiveInstance],
         config: &ModelConfig,
         statistics: &Statistics,
     ) -> Result<()> {
@@ -204,11 +219,12 @@ impl Loader {
             return Ok(());
         }
         let specs = config.instances.iter().filter(|spec| !spec.passive);
-        let run = |(instance, spec): (&mut Box<dyn Instance>, &InstanceSpec)| {
+        let run = |(active, spec): (&mut ActiveInstance, &InstanceSpec)| {
+            let statistics = active.statistics.as_deref().unwrap_or(statistics);
             let subject = Subject { config, statistics, name: &spec.name };
             // This thread must not stay on the CPUs of the instance.
             let cores = self.host_policies.cores(&spec.host_policy)?;
-            cores.run(|| self.warm_ups.run(&mut **instance, samples, subject))
+            cores.run(|| self.warm_ups.run(&mut *active.instance, samples, subject))
         };
         let ends = parallel::map(self.threads, instances.iter_mut().zip(specs).collect(), run);
         ends.into_iter().collect()
@@ -233,8 +249,8 @@ impl Loader {
 
 /// The GPU in whose memory every one of `instances` takes tensors: which of them a request will get is not known when it
 /// comes.
-fn device_memory(instances: &[Box<dyn Instance>]) -> Option<i32> {
-    let mut devices = instances.iter().map(|instance| instance.device_memory());
+fn device_memory(instances: &[ActiveInstance]) -> Option<i32> {
+    let mut devices = instances.iter().map(|active| active.instance.device_memory());
     let first = devices.next()??;
     devices.all(|device| device == Some(first)).then_some(first)
 }

@@ -41,6 +41,9 @@ pub struct Options {
     pub config_name: String,
     /// GPUs that may be used, numbered from 0.
     pub gpu_count: usize,
+    /// Names of those GPUs in metrics, in their order (`gpu_uuid`). What runs on one that has no name here counts as if it
+    /// ran on none.
+    pub gpu_uuids: Vec<Arc<str>>,
     /// Least CUDA compute capability of those GPUs, for messages.
     pub min_compute_capability: f64,
     /// A model is told apart by the repository that it is from as well as by its name (`--model-namespacing`).
@@ -69,6 +72,7 @@ impl Default for Options {
             default_max_batch_size: 4,
             config_name: String::new(),
             gpu_count: 0,
+            gpu_uuids: Vec::new(),
             min_compute_capability: 6.0,
             model_namespacing: false,
             reporters: Arc::default(),

@@ -31,10 +31,10 @@ impl Model for Identity {
 
 fn version(table: &Arc<Table>, version: u64, reaper: &Reaper) -> Arc<ModelVersion> {
     let config: Arc<ModelConfig> = Arc::new(identity_config(8));
-    let instances: Vec<Box<dyn Instance>> = vec![Box::new(TestInstance::identity())];
+    let instance: Box<dyn Instance> = Box::new(TestInstance::identity());
     let options = SchedulerOptions {
         config: config.clone(),
-        instances,
+        instances: vec![instance.into()],
         delay_until_queued: 0,
         delay_until_backlogged: 0,
         statistics: Arc::default(),

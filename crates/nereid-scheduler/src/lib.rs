@@ -19,7 +19,7 @@ pub use batching::{Lead, warm_up};
 pub use cache::{CacheValues, ModelIdentity, ResponseCache};
 pub use ensemble::{ComposingModel, ComposingModels};
 pub use rate_limiter::{RateLimiter, ResourceLimits};
-pub use scheduler::{Queued, Scheduler, SchedulerOptions};
+pub use scheduler::{ActiveInstance, Queued, Scheduler, SchedulerOptions};
 pub use statistics::{
     LatencyOptions, MAX_SAMPLES, Quantile, Reporters, Series, SeriesId, Statistics, SummaryValues,
 };

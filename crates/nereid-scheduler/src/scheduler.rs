@@ -18,7 +18,7 @@ use crate::{Lead, RateLimiter, Statistics, Ticket};
 pub struct SchedulerOptions {
     pub config: Arc<ModelConfig>,
     /// Instances that take requests; passive ones stay out.
-    pub instances: Vec<Box<dyn Instance>>,
+    pub instances: Vec<ActiveInstance>,
     /// Hold the first batch of a dynamic or sequence batcher until this many requests wait; 0 for normal service. A test
     /// hook of Triton's (`TRITONSERVER_DELAY_SCHEDULER`).
     pub delay_until_queued: usize,
@@ -29,6 +29,13 @@ pub struct SchedulerOptions {
     pub statistics: Arc<Statistics>,
     /// What decides with the schedulers of other models whose instances run, if anything does.
     pub rate_limiter: Option<Arc<RateLimiter>>,
+}
+
+/// An instance that takes requests.
+pub struct ActiveInstance {
+    pub instance: Box<dyn Instance>,
+    /// Where its executions count: [`crate::Reporters::of_gpu`]; `None` means where all else of its version does.
+    pub statistics: Option<Arc<Statistics>>,
 }
 
 /// What stands between the valid requests to one version of a model and its instances.
@@ -179,6 +186,19 @@ impl Drop for Scheduler {
 impl fmt::Debug for Scheduler {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Scheduler").field("model", &self.config.name).finish_non_exhaustive()
+    }
+}
+
+/// Counts where all else of its version does.
+impl From<Box<dyn Instance>> for ActiveInstance {
+    fn from(instance: Box<dyn Instance>) -> Self {
+        Self { instance, statistics: None }
+    }
+}
+
+impl fmt::Debug for ActiveInstance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ActiveInstance").field("statistics", &self.statistics).finish_non_exhaustive()
     }
 }
 

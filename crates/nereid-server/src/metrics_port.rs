@@ -13,13 +13,13 @@ use nereid_protocol::rest;
 use tokio::sync::Mutex;
 
 use crate::http::reply::{Refused, TEXT, reply};
-use crate::metrics::{self, MetricsOptions, Page};
+use crate::metrics::{self, GpuReadings, MetricsOptions, Page};
 use crate::off_the_loop::off_the_loop;
 use crate::service::Service;
 
 /// The routes of the metrics port.
-pub(crate) fn router(service: Arc<Service>, options: MetricsOptions) -> Router {
-    Router::new().fallback(answer).with_state(Arc::new(Mutex::new(Page::new(service, options))))
+pub(crate) fn router(service: Arc<Service>, options: MetricsOptions, gpus: Option<GpuReadings>) -> Router {
+    Router::new().fallback(answer).with_state(Arc::new(Mutex::new(Page::new(service, options, gpus))))
 }
 
 async fn answer(State(page): State<Arc<Mutex<Page>>>, request: Request) -> Response {

@@ -10,8 +10,9 @@ use nereid_repository::{ControlMode, Repository};
 use nereid_scheduler::{LatencyOptions, RateLimiter, Reporters};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::cli::{ModelControlMode, Options, RepositoryOptions};
+use crate::cli::{MetricsEndpoint, ModelControlMode, Options, RepositoryOptions};
 use crate::logging::LogControl;
+use crate::metrics::{self, GpuReadings};
 use crate::serve::{Bound, Drain, Listener, Protocol, ServeOptions, Shards, bind, serve};
 use crate::service::{Service, ServiceOptions};
 use crate::trace::Tracer;
@@ -40,10 +41,12 @@ pub async fn run(options: Options, log: LogControl) -> anyhow::Result<Ended> {
     let ports = Ports::take(&options)?;
     let mut signals = Signals::listen()?;
     let tracer = Tracer::start(options.trace.clone()).context("cannot start to write traces")?;
+    let MetricsEndpoint { enabled, families, .. } = &options.metrics;
+    let gpus = (*enabled && families.gpu).then(|| metrics::start_gpus(families.interval)).flatten();
     let Some(service) = load(&options, &mut signals).await? else { return Ok(Ended::Clean) };
     let service = Arc::new(service.with_log_and_traces(log, tracer));
     let drain = Drain::new();
-    ports.serve(&options, transport, &service, &drain)?;
+    ports.serve(&options, transport, &service, gpus, &drain)?;
     signals.any().await;
     Ok(shut_down(service, drain, Duration::from_secs(u64::from(options.exit_timeout_secs))).await)
 }
@@ -99,6 +102,10 @@ fn repository_options(options: &Options) -> nereid_repository::Options {
         default_max_batch_size: options.backends.default_max_batch_size("onnxruntime"),
         config_name: repository.config_name.clone().unwrap_or_default(),
         gpu_count: gpu_count(),
+        gpu_uuids: match options.metrics.enabled && options.metrics.families.gpu {
+            true => metrics::gpu_uuids(),
+            false => Vec::new(),
+        },
         model_namespacing: repository.namespacing,
         reporters: Arc::new(Reporters::new(match options.metrics.enabled {
             true => options.metrics.families.latencies(),
@@ -144,6 +151,7 @@ impl Ports {
         options: &Options,
         transport: Transport,
         service: &Arc<Service>,
+        gpus: Option<GpuReadings>,
         drain: &Drain,
     ) -> anyhow::Result<()> {
         let shards = Shards::start(options.http.threads).context("cannot start the event loops")?;
@@ -169,7 +177,7 @@ impl Ports {
             tokio::spawn(serve(listener, router, transport.http, shards.clone(), drain.draining()));
         }
         if let Some(bound) = self.metrics {
-            let router = metrics_port::router(service.clone(), options.metrics.families.clone());
+            let router = metrics_port::router(service.clone(), options.metrics.families.clone(), gpus);
             let listener = listen(bound, "Metrics Service")?;
             tokio::spawn(serve(
                 listener,

@@ -12,7 +12,7 @@ const FIRST_RESPONSE: &str = "nv_inference_first_response_histogram_ms";
 /// The series of metrics that `version` of `model` is part of.
 pub(crate) fn series(model: &ModelId, version: u64, config: &ModelConfig) -> SeriesId {
     let ModelId { namespace, name } = model.clone();
-    SeriesId { model: name, namespace, version, tags: config.metric_tags.clone() }
+    SeriesId { model: name, namespace, version, tags: config.metric_tags.clone(), gpu_uuid: None }
 }
 
 /// Upper bounds of the histogram of first responses, where the config has its own; the last ones count. Other

@@ -5,6 +5,7 @@ mod backend;
 mod control;
 mod disk;
 mod ensembles;
+mod gpus;
 mod index;
 mod labels;
 mod lifecycle;

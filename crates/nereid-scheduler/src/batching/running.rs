@@ -13,11 +13,14 @@ use std::sync::Arc;
 use nereid_core::backend::{Instance, Terminate};
 
 use super::queue::Entry;
+use crate::{ActiveInstance, Statistics};
 
 /// An instance, and where [`Running`] keeps its books.
 pub(crate) struct Seat {
     pub(crate) instance: Box<dyn Instance>,
     pub(crate) number: usize,
+    /// Where its executions count.
+    pub(crate) statistics: Arc<Statistics>,
 }
 
 /// What every instance runs.
@@ -33,13 +36,20 @@ struct Runs {
 }
 
 impl Running {
-    /// Books for `instances`, none of which runs anything, and a seat for each.
-    pub(crate) fn new(instances: Vec<Box<dyn Instance>>) -> (Self, impl Iterator<Item = Seat>) {
-        let terminators = instances.iter().map(|instance| instance.terminator());
+    /// Books for `instances`, none of which runs anything, and a seat for each. Who has no statistics of its own counts
+    /// in `statistics`.
+    pub(crate) fn new(
+        instances: Vec<ActiveInstance>,
+        statistics: &Arc<Statistics>,
+    ) -> (Self, impl Iterator<Item = Seat>) {
+        let terminators = instances.iter().map(|active| active.instance.terminator());
         let runs =
             terminators.map(|terminator| Runs { waited_for: Vec::new(), terminator, terminated: false });
         let running = Self(runs.collect());
-        let seats = instances.into_iter().enumerate().map(|(number, instance)| Seat { instance, number });
+        let seats = instances.into_iter().enumerate().map(|(number, active)| {
+            let ActiveInstance { instance, statistics: own } = active;
+            Seat { instance, number, statistics: own.unwrap_or_else(|| statistics.clone()) }
+        });
         (running, seats)
     }
 

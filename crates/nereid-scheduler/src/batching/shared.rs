@@ -105,8 +105,9 @@ impl Shared {
             }
         };
         let instance_count = instances.len();
-        let own_threads = instances.iter().any(|instance| instance.needs_own_thread());
-        let (running, seats) = Running::new(instances);
+        let own_threads = instances.iter().any(|active| active.instance.needs_own_thread());
+        let (running, seats) = Running::new(instances, &statistics);
+        let idle = seats.collect();
         Self {
             batcher: Batcher::new(&config),
             pace: Pace::default(),
@@ -116,7 +117,7 @@ impl Shared {
             own_threads,
             state: Mutex::new(State {
                 queue,
-                idle: seats.collect(),
+                idle,
                 turns: None,
                 running,
                 next_batch: 0,
@@ -280,7 +281,7 @@ impl Shared {
     /// Runs `job`, answers its requests and gives the instance back. What the answers make possible goes to `later`.
     pub(crate) fn run(&self, job: Job, later: &mut Continuations) -> MutexGuard<'_, State> {
         let Job { mut seat, entries, number, grant } = job;
-        let outcome = instance::run(&mut *seat.instance, &self.config, entries, &self.statistics);
+        let outcome = instance::run(&mut *seat.instance, &self.config, entries, &seat.statistics);
         let instance = seat.number;
         let taken = Taken { shared: self, seat: Some(seat), grant };
         let answers = match outcome {
@@ -292,7 +293,7 @@ impl Shared {
             Outcome::Failed(failed) if self.state.lock().running.was_terminated(instance) => {
                 failed.cancelled(&self.statistics)
             }
-            Outcome::Failed(failed) => failed.blame_backend(&self.statistics),
+            Outcome::Failed(failed) => failed.blame_backend(taken.statistics()),
         };
         match &self.ordering {
             Some(ordering) => ordering.release(number, answers, later),
@@ -349,6 +350,11 @@ impl Shared {
 }
 
 impl<'a> Taken<'a> {
+    /// Where executions of the instance count.
+    fn statistics(&self) -> &Statistics {
+        self.seat.as_ref().map_or(&self.shared.statistics, |seat| &seat.statistics)
+    }
+
     fn give_back(mut self) -> MutexGuard<'a, State> {
         let mut state = self.shared.state.lock();
         self.put(&mut state);

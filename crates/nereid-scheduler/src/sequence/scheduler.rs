@@ -34,8 +34,8 @@ impl SequenceScheduler {
         if let Some(limiter) = limiter {
             scheduler.shared.register(&limiter)?;
         }
-        for (number, instance) in instances.into_iter().enumerate() {
-            let body = move |shared: &Arc<Shared>| worker::run(shared, number, instance);
+        for (number, active) in instances.into_iter().enumerate() {
+            let body = move |shared: &Arc<Shared>| worker::run(shared, number, active);
             scheduler.spawn(format!("sequence-{number}"), body)?;
         }
         scheduler.spawn("reaper".to_owned(), reaper::run)?;

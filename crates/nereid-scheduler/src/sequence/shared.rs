@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 
-use nereid_core::backend::Instance;
 use nereid_core::config::SequenceBatching;
 use nereid_core::{Continuations, Error, ModelConfig, Result, Timestamp};
 use parking_lot::{Condvar, Mutex, MutexGuard};
@@ -14,11 +13,11 @@ use super::batches::{Job, Plan};
 use super::hold::Hold;
 use super::sequencer::{Refused, Sequencer};
 use super::turns::{Turned, Turns};
-use crate::SchedulerOptions;
 use crate::batching::instance::{self, Outcome};
 use crate::batching::queue::{Entry, Ticket};
 use crate::rate_limiter::Grant;
 use crate::statistics::{FailureReason, Statistics};
+use crate::{ActiveInstance, SchedulerOptions};
 
 /// What the sequence batcher and its threads share.
 pub(crate) struct Shared {
@@ -53,10 +52,7 @@ pub(crate) enum Next {
 
 impl Shared {
     /// Shared by the threads of as many instances as `options` has, which it gives back.
-    pub(crate) fn new(
-        options: SchedulerOptions,
-        batching: SequenceBatching,
-    ) -> (Self, Vec<Box<dyn Instance>>) {
+    pub(crate) fn new(options: SchedulerOptions, batching: SequenceBatching) -> (Self, Vec<ActiveInstance>) {
         let SchedulerOptions {
             config,
             instances,
@@ -142,14 +138,15 @@ impl Shared {
     pub(crate) fn run(
         &self,
         number: usize,
-        instance: &mut dyn Instance,
+        active: &mut ActiveInstance,
         job: Job,
         later: &mut Continuations,
     ) {
         let Job { entries, seats } = job;
-        let mut answers = match instance::run(instance, &self.config, entries, &self.statistics) {
+        let statistics = active.statistics.as_deref().unwrap_or(&self.statistics);
+        let mut answers = match instance::run(&mut *active.instance, &self.config, entries, statistics) {
             Outcome::Done { answers, .. } => answers,
-            Outcome::Failed(failed) => failed.blame_backend(&self.statistics),
+            Outcome::Failed(failed) => failed.blame_backend(statistics),
         };
         let mut state = self.state.lock();
         state.sequencer.complete(number, &seats, &mut answers);

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use nereid_core::backend::Instance;
 use nereid_core::{Continuations, Timestamp};
 use parking_lot::MutexGuard;
 
 use super::shared::{Next, Shared};
+use crate::ActiveInstance;
 
 /// Runs until no request comes any more and all of instance `number` are done.
-pub(crate) fn run(shared: &Arc<Shared>, number: usize, mut instance: Box<dyn Instance>) {
+pub(crate) fn run(shared: &Arc<Shared>, number: usize, mut active: ActiveInstance) {
     // Left to others' threads when this one ends.
     let mut later = Continuations::default();
     let mut state = shared.state.lock();
@@ -18,7 +18,7 @@ pub(crate) fn run(shared: &Arc<Shared>, number: usize, mut instance: Box<dyn Ins
         match shared.next(&mut state, number, now) {
             Next::Run(job, grant) => {
                 drop(state);
-                shared.run(number, &mut *instance, job, &mut later);
+                shared.run(number, &mut active, job, &mut later);
                 drop(grant); // whoever it lets in is told, hence without the lock
                 state = shared.state.lock();
             }

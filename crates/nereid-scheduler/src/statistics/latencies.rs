@@ -1,6 +1,8 @@
 //! Latencies beyond sums: what `--metrics-config` can ask for. Shared by the overlapping versions behind one series of
 //! metrics, hence with a lock of its own; not there at all unless asked for.
 
+use std::sync::Arc;
+
 use nereid_core::Timestamp;
 use parking_lot::Mutex;
 
@@ -58,6 +60,8 @@ pub struct LatencyValues {
 #[derive(Debug)]
 pub(crate) struct Latencies {
     wanted: Vec<Quantile>,
+    /// Those of the model as a whole, where these are of one GPU: they take in first responses, as in Triton.
+    of_model: Option<Arc<Self>>,
     inner: Mutex<Inner>,
 }
 
@@ -75,16 +79,30 @@ impl Latencies {
         let summaries = options.summaries.is_some().then(|| [(); PARTS].map(|()| Summary::new(now)));
         (first_response.is_some() || summaries.is_some()).then(|| Self {
             wanted: options.summaries.clone().unwrap_or_default(),
+            of_model: None,
             inner: Mutex::new(Inner { first_response, summaries }),
         })
     }
 
+    /// Those of one GPU beside these of the whole model, with nothing in them.
+    pub(crate) fn of_gpu(self: &Arc<Self>, now: Timestamp) -> Self {
+        let inner = self.inner.lock();
+        let first_response = inner.first_response.as_ref().map(|buckets| Buckets::new(&buckets.bounds_ms));
+        let summaries = inner.summaries.is_some().then(|| [(); PARTS].map(|()| Summary::new(now)));
+        let inner = Mutex::new(Inner { first_response, summaries });
+        Self { wanted: self.wanted.clone(), of_model: Some(self.clone()), inner }
+    }
+
     /// Takes in one successful execution; `enqueued` are its requests.
     pub(crate) fn success(&self, enqueued: impl Iterator<Item = Timestamp> + Clone, times: &ExecutionTimes) {
-        let mut inner = self.inner.lock();
         let now = times.end;
+        let mut inner = self.of_model.as_deref().unwrap_or(self).inner.lock();
         if let Some(first_response) = &mut inner.first_response {
             enqueued.clone().for_each(|enqueued| first_response.observe(now.ns_since(enqueued)));
+        }
+        if self.of_model.is_some() {
+            drop(inner);
+            inner = self.inner.lock();
         }
         if let Some(summaries) = &mut inner.summaries {
             let mut observe = |part: Part, ns: u64, times: usize| {
@@ -142,7 +160,8 @@ impl Latencies {
 
     /// Takes in a request that failed `ns` after it was accepted: that was its first response.
     pub(crate) fn failure(&self, ns: u64) {
-        if let Some(first_response) = &mut self.inner.lock().first_response {
+        let of_model = self.of_model.as_deref().unwrap_or(self);
+        if let Some(first_response) = &mut of_model.inner.lock().first_response {
             first_response.observe(ns);
         }
     }

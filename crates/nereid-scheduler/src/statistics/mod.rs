@@ -1,4 +1,4 @@
-//! What a version of a model has done: `counts` are counted once per batch, [`latencies`] on request, and
+//! What a version of a model has done: `counts` are what `version` counts once per batch, [`latencies`] on request, and
 //! `reporters` make series of metrics of them.
 
 mod counts;
@@ -6,12 +6,13 @@ pub mod latencies;
 mod quantiles;
 mod reporters;
 mod summary;
+mod version;
 
 pub use counts::{
     BUCKETS_US, BatchCounts, ComputeTimes, Counts, Duration, ExecutionTimes, FailureReason, Histogram,
-    Statistics,
 };
 pub use latencies::LatencyOptions;
 pub use quantiles::{MAX_SAMPLES, Quantile};
 pub use reporters::{Reporters, Series, SeriesId};
 pub use summary::SummaryValues;
+pub use version::Statistics;

@@ -3,6 +3,9 @@
 //! metrics are one series that goes on; after the last of them is gone the series is gone, and one that comes later
 //! starts at 0. Failures are the exception: Triton never takes these away, so they stay and go on.
 //!
+//! What a version does on a GPU is a series of its own, with the GPU's label, from the moment that the version has an
+//! instance there. Queueing stays with the series without that label, and so do first responses.
+//!
 //! Requests know nothing of this: sums are made when somebody looks, and that a version is gone shows in that nobody
 //! else holds its statistics.
 
@@ -25,7 +28,7 @@ const MAX_GONE_LABELS_BYTES: usize = 4096;
 type Failures = [u64; FailureReason::ALL.len()];
 
 /// What tells one series of metrics from another.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SeriesId {
     /// Repository of the model, where models are told apart by it; else empty.
     pub namespace: Arc<str>,
@@ -33,6 +36,8 @@ pub struct SeriesId {
     pub version: u64,
     /// The config's `metric_tags`.
     pub tags: BTreeMap<String, String>,
+    /// Of what is done on one GPU. Last of all, so that a model's other series is retired first.
+    pub gpu_uuid: Option<Arc<str>>,
 }
 
 /// A series at one moment.
@@ -68,7 +73,7 @@ struct Reporter {
     failures: Failures,
     /// Counters of versions that are gone, while another one lives.
     gone: Counts,
-    /// Held by us and, while the version lives, by its scheduler.
+    /// Held by us and, while the version lives, by its scheduler; those of a GPU by its version's, too.
     versions: Vec<Arc<Statistics>>,
 }
 
@@ -84,27 +89,44 @@ impl Reporters {
         Self { options, reporters: Mutex::default() }
     }
 
-    /// Counters for a new version. They are part of the series `id` until nobody else holds them.
+    /// Counters for a new version. They are part of `series` until nobody else holds them.
     ///
     /// `first_response_ms` are the upper bounds of the histogram of first responses, ascending, in milliseconds, where
     /// the model has bounds of its own. A series that is there already keeps what it has. `is_cached`: the model's config
     /// asks for the response cache.
     pub fn version(
         &self,
-        id: SeriesId,
+        series: SeriesId,
         first_response_ms: Option<&[f64]>,
         is_cached: bool,
     ) -> Arc<Statistics> {
         let mut reporters = self.reporters.lock();
         retire(&mut reporters);
-        let reporter = reporters.entry(id).or_default();
+        let reporter = reporters.entry(series.clone()).or_default();
         let latencies = match reporter.versions.last() {
             Some(other) => other.latencies().cloned(),
             None => Latencies::new(&self.options, first_response_ms, Timestamp::now()).map(Arc::new),
         };
-        let statistics = Arc::new(Statistics::new(latencies, is_cached));
+        let statistics = Arc::new(Statistics::new(series, latencies, is_cached));
         reporter.versions.push(statistics.clone());
         statistics
+    }
+
+    /// Counters of what `version` does on the GPU of this uuid. They are part of a series with its label, and of what
+    /// [`Statistics::snapshot`] of `version` says; the same for every instance there.
+    pub fn of_gpu(&self, version: &Statistics, gpu_uuid: &Arc<str>) -> Arc<Statistics> {
+        let series = SeriesId { gpu_uuid: Some(gpu_uuid.clone()), ..version.series().clone() };
+        let mut reporters = self.reporters.lock();
+        version.of_gpu(&series, || {
+            let reporter = reporters.entry(series.clone()).or_default();
+            let latencies = match reporter.versions.last() {
+                Some(other) => other.latencies().cloned(),
+                None => version.latencies().map(|all| Arc::new(all.of_gpu(Timestamp::now()))),
+            };
+            let statistics = Arc::new(Statistics::new(series.clone(), latencies, version.is_cached()));
+            reporter.versions.push(statistics.clone());
+            statistics
+        })
     }
 
     /// All series at this moment, in order. Requests wait for a copy of their model's counters at most.
@@ -161,9 +183,10 @@ fn retire(reporters: &mut BTreeMap<SeriesId, Reporter>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::statistics::ExecutionTimes;
 
     fn id(model: &str) -> SeriesId {
-        SeriesId { namespace: "".into(), model: model.into(), version: 1, tags: BTreeMap::new() }
+        SeriesId { model: model.into(), version: 1, ..Default::default() }
     }
 
     fn fail(statistics: &Statistics, times: usize) {
@@ -253,5 +276,70 @@ mod tests {
         assert!(is_there());
         drop(lives);
         assert!(!is_there());
+    }
+
+    #[test]
+    fn what_runs_on_a_gpu_is_a_series_of_its_own() {
+        let options = LatencyOptions { histograms: true, summaries: Some(vec![]) };
+        let reporters = Reporters::new(options);
+        let version = reporters.version(id("m"), Some(&[7.0]), true);
+        let (a, b): (Arc<str>, Arc<str>) = ("GPU-a".into(), "GPU-b".into());
+        let on_a = reporters.of_gpu(&version, &a);
+        assert!(Arc::ptr_eq(&on_a, &reporters.of_gpu(&version, &a)), "instances of one GPU count together");
+        let on_b = reporters.of_gpu(&version, &b);
+        fail(&version, 1);
+        fail(&on_a, 2);
+        fail(&on_b, 4);
+        let at = |us: u64| Timestamp::from_ns(us * 1000);
+        let times =
+            ExecutionTimes { compute_start: at(10), inputs_ready: at(11), compute_done: at(15), end: at(18) };
+        version.record_success(1, [(at(0), 1)].into_iter(), &times);
+        on_a.record_success(2, [(at(0), 1), (at(1), 1)].into_iter(), &times);
+        on_b.record_success(2, [(at(0), 2)].into_iter(), &times);
+        let sum = version.snapshot();
+        assert_eq!((sum.success.count, sum.inference_count, sum.execution_count), (4, 5, 3));
+        assert_eq!((sum.fail.count, sum.failures), (7, [0, 0, 7, 0]));
+        let batches: Vec<_> = sum.batches.iter().map(|(size, b)| (*size, b.compute_infer.count)).collect();
+        assert_eq!(batches, [(1, 1), (2, 2)]);
+        assert!(sum.last_inference_ms > 0);
+        // GPU, successes, failures, first responses and their bounds, count of a summary.
+        let shown = || -> Vec<_> {
+            let series = reporters.series().into_iter();
+            let shown = series.map(|series| {
+                let live = series.live.map(|live| {
+                    assert!(live.is_cached);
+                    let first = live.latencies.first_response.unwrap();
+                    let queue = live.latencies.summaries[1].count;
+                    (live.counts.success.count, first.count, first.bounds_ms, queue)
+                });
+                (series.id.gpu_uuid, series.failures[FailureReason::Backend as usize], live)
+            });
+            shown.collect()
+        };
+        let bounds = vec![7.0];
+        assert_eq!(
+            shown(),
+            [
+                (None, 1, Some((1, 11, bounds.clone(), 1))),
+                (Some(a.clone()), 2, Some((2, 0, bounds.clone(), 2))),
+                (Some(b.clone()), 4, Some((1, 0, bounds.clone(), 1))),
+            ]
+        );
+        // A version that comes meanwhile goes on where this one was, on the GPUs that it uses.
+        let next = reporters.version(id("m"), None, true);
+        let next_on_a = reporters.of_gpu(&next, &a);
+        fail(&next_on_a, 1);
+        assert_eq!(next.snapshot().fail.count, 1);
+        drop((version, on_a, on_b));
+        assert_eq!(
+            shown(),
+            [
+                (None, 1, Some((1, 12, bounds.clone(), 1))),
+                (Some(a.clone()), 3, Some((2, 0, bounds, 2))),
+                (Some(b.clone()), 4, None),
+            ]
+        );
+        drop((next, next_on_a));
+        assert_eq!(shown(), [(None, 1, None), (Some(a), 3, None), (Some(b), 4, None)]);
     }
 }

@@ -114,7 +114,7 @@ fn start(config: ModelConfig, instances: Vec<Box<dyn Instance>>) -> (Arc<ModelCo
 fn options(config: Arc<ModelConfig>, instances: Vec<Box<dyn Instance>>) -> SchedulerOptions {
     SchedulerOptions {
         config,
-        instances,
+        instances: instances.into_iter().map(Into::into).collect(),
         delay_until_queued: 0,
         delay_until_backlogged: 0,
         statistics: Arc::default(),

@@ -358,3 +358,21 @@ fn instances_of_sequences_take_turns_where_the_rate_limiter_says_so() {
     bench.scheduler.join();
     assert_eq!(bench.sum(), (5.0, 9.0));
 }
+
+#[test]
+fn batches_count_where_their_instance_is() {
+    for config in [direct(4), oldest(4, 4)] {
+        let (gate, instances) = accumulators(1);
+        let config = Arc::new(config);
+        let (options, shown) = super::statistics::on_a_gpu(options(config.clone(), instances));
+        let scheduler = Scheduler::start(options).unwrap();
+        let bench = Bench { config, scheduler, answers: Answers::new(), gate };
+        bench.send(1, "+", 1.0);
+        bench.run();
+        assert_eq!(bench.sum(), (1.0, 1.0));
+        bench.send(1, "", f32::INFINITY);
+        bench.run();
+        assert_eq!(bench.answers.next_error().2, "too much");
+        assert_eq!(shown(), [(0, [0; 4]), (1, [0, 0, 1, 0])]);
+    }
+}

@@ -2,6 +2,7 @@
 
 use nereid_core::unix_ms;
 use nereid_scheduler::statistics::{BatchCounts, Counts};
+use nereid_scheduler::{ActiveInstance, Reporters, SeriesId};
 
 use super::*;
 
@@ -129,4 +130,47 @@ fn refusals_are_counted_nowhere() {
     gate.release();
     gate.release();
     assert_eq!([answers.next_ok(), answers.next_ok()], [1.0, 1.0]);
+}
+
+/// `options` with all instances on one GPU, and what the series of the model and that of the GPU have: successes, and
+/// failures by reason.
+pub(super) fn on_a_gpu(options: SchedulerOptions) -> (SchedulerOptions, impl Fn() -> [(u64, [u64; 4]); 2]) {
+    let reporters = Reporters::default();
+    let statistics = reporters.version(SeriesId::default(), None, false);
+    let on_gpu = reporters.of_gpu(&statistics, &"GPU-0".into());
+    let place = |active: ActiveInstance| ActiveInstance { statistics: Some(on_gpu.clone()), ..active };
+    let instances = options.instances.into_iter().map(place).collect();
+    let shown = move || {
+        let series = reporters.series();
+        [0, 1].map(|i| (series[i].live.as_ref().unwrap().counts.success.count, series[i].failures))
+    };
+    (SchedulerOptions { instances, statistics, ..options }, shown)
+}
+
+#[test]
+fn what_runs_on_a_gpu_counts_apart_and_what_waits_does_not() {
+    let (gate, instances) = gated(1);
+    let config = batching(DynamicBatching { default_queue_policy: overridable(), ..preferred(8) });
+    let config = Arc::new(config);
+    let (options, shown) = on_a_gpu(options(config.clone(), instances));
+    let scheduler = Scheduler::start(options).unwrap();
+    let answers = Answers::new();
+    let send = |tag: f32| enqueue(&scheduler, identity_request(&config, 1, tag), answers.responder(tag));
+    send(0.0);
+    assert_eq!(gate.entered(), 1);
+    let cancelled = send(1.0);
+    scheduler.cancel(cancelled);
+    assert_eq!(answers.next_error().1, ErrorCode::Cancelled);
+    enqueue(&scheduler, hasty_request(&config), answers.responder(2.0));
+    assert_eq!(answers.next_error().1, ErrorCode::Unavailable);
+    gate.release();
+    assert_eq!(answers.next_ok(), 0.0);
+    send(3.0);
+    assert_eq!(gate.entered(), 1);
+    drop(gate);
+    assert_eq!(answers.next_error().1, ErrorCode::Internal);
+    assert_eq!(shown(), [(0, [1, 1, 0, 0]), (1, [0, 0, 1, 0])]);
+    let sum = scheduler.statistics().snapshot();
+    assert_eq!((sum.success.count, sum.failures, sum.execution_count), (1, [1, 1, 1, 0], 1));
+    assert_eq!(batches(&sum), [(1, 1)]);
 }

@@ -1,11 +1,14 @@
 //! The table of metric families, in the order in which Triton's page has them (counters, gauges, histograms,
 //! summaries, each in the order of `metrics.cc`), then our own.
 
+use std::sync::Arc;
+
 use nereid_scheduler::statistics::latencies::{Buckets, Part};
 use nereid_scheduler::statistics::{BUCKETS_US, Counts, FailureReason, Histogram};
 use nereid_scheduler::{CacheValues, SummaryValues};
 
 use super::MetricsOptions;
+use super::gpu::GpuValues;
 use super::host::HostValues;
 use super::sample::{Sample, Serving};
 use super::text::{Kind, Labels, Number, Text};
@@ -31,6 +34,8 @@ enum Values {
     Server(fn(&ServerValues) -> Option<f64>),
     /// The same, of the response cache in memory.
     CacheGauge(fn(&CacheValues) -> f64),
+    /// One value for each GPU that tells it.
+    Gpu(Kind, fn(&GpuValues) -> Option<f64>),
     /// In seconds, with the buckets that the statistics have.
     Seconds(fn(&Counts) -> &Histogram),
     /// In milliseconds, with the buckets that the model has.
@@ -39,15 +44,17 @@ enum Values {
 }
 
 /// What is not about a model.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct ServerValues {
     /// The machine, unless `--allow-cpu-metrics=false`.
     pub(super) host: Option<HostValues>,
     /// The response cache, if there is one in memory.
     pub(super) cache: Option<CacheValues>,
+    /// GPUs, unless `--allow-gpu-metrics=false`.
+    pub(super) gpus: Arc<[GpuValues]>,
 }
 
-const FAMILIES: [Family; 39] = [
+const FAMILIES: [Family; 45] = [
     counter(
         "nv_inference_request_success",
         "Number of successful inference requests, all batch sizes",
@@ -113,6 +120,12 @@ const FAMILIES: [Family; 39] = [
         "Total cache miss (insert+lookup) duration per model, in microseconds",
         Values::Cache(|counts| counts.cache_miss.us),
     ),
+    gpu(
+        Kind::Counter,
+        "nv_energy_consumption",
+        "GPU energy consumption in joules since the Triton Server started",
+        |gpu| gpu.energy_joules,
+    ),
     family(
         "nv_inference_pending_request_count",
         "Instantaneous number of pending requests awaiting execution per-model.",
@@ -129,6 +142,17 @@ const FAMILIES: [Family; 39] = [
     }),
     server("nv_pinned_memory_pool_used_bytes", "Pinned memory pool used memory size, in bytes", |_| {
         Some(0.0)
+    }),
+    gpu(Kind::Gauge, "nv_gpu_utilization", "GPU utilization rate [0.0 - 1.0)", |gpu| gpu.utilization),
+    gpu(Kind::Gauge, "nv_gpu_memory_total_bytes", "GPU total memory, in bytes", |gpu| {
+        gpu.memory_total_bytes.map(|bytes| bytes as f64)
+    }),
+    gpu(Kind::Gauge, "nv_gpu_memory_used_bytes", "GPU used memory, in bytes", |gpu| {
+        gpu.memory_used_bytes.map(|bytes| bytes as f64)
+    }),
+    gpu(Kind::Gauge, "nv_gpu_power_usage", "GPU power usage in watts", |gpu| gpu.power_usage_watts),
+    gpu(Kind::Gauge, "nv_gpu_power_limit", "GPU power management limit in watts", |gpu| {
+        gpu.power_limit_watts
     }),
     server("nv_cpu_utilization", "CPU utilization rate [0.0 - 1.0]", |server| {
         server.host.map(|host| host.utilization)
@@ -233,6 +257,16 @@ pub(super) fn render(samples: &[Sample], server: &ServerValues, options: &Metric
                     text.line(family.name, "", &Labels::default(), Number(value(cache)));
                 }
             }
+            Values::Gpu(_, value) => {
+                for (gpu, value) in server.gpus.iter().filter_map(|gpu| Some((gpu, value(gpu)?))) {
+                    text.line(
+                        family.name,
+                        "",
+                        &Labels::new([("gpu_uuid", gpu.uuid.as_str())]),
+                        Number(value),
+                    );
+                }
+            }
             _ => samples.iter().for_each(|sample| family.write(sample, &mut text)),
         }
     }
@@ -255,6 +289,15 @@ const fn server(name: &'static str, help: &'static str, value: fn(&ServerValues)
     family(name, help, Values::Server(value))
 }
 
+const fn gpu(
+    kind: Kind,
+    name: &'static str,
+    help: &'static str,
+    value: fn(&GpuValues) -> Option<f64>,
+) -> Family {
+    family(name, help, Values::Gpu(kind, value))
+}
+
 const fn cache(name: &'static str, help: &'static str, value: fn(&CacheValues) -> f64) -> Family {
     family(name, help, Values::CacheGauge(value))
 }
@@ -263,6 +306,7 @@ impl Values {
     fn kind(&self) -> Kind {
         match self {
             Self::Counter(_) | Self::Latency(_) | Self::Cache(_) | Self::Failures => Kind::Counter,
+            Self::Gpu(kind, _) => *kind,
             Self::Gauge(_) | Self::Server(_) | Self::CacheGauge(_) => Kind::Gauge,
             Self::Seconds(_) | Self::FirstResponse => Kind::Histogram,
             Self::Summary(_) => Kind::Summary,
@@ -308,7 +352,11 @@ impl Family {
                     self.write_summary(sample, summary, text);
                 }
             }
-            Values::Failures | Values::Gauge(_) | Values::Server(_) | Values::CacheGauge(_) => {}
+            Values::Failures
+            | Values::Gauge(_)
+            | Values::Server(_)
+            | Values::CacheGauge(_)
+            | Values::Gpu(..) => {}
         }
     }
 

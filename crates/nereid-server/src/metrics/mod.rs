@@ -6,6 +6,7 @@
 
 mod custom;
 mod families;
+mod gpu;
 mod host;
 mod options;
 mod page;
@@ -15,6 +16,7 @@ mod text;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use gpu::{Readings as GpuReadings, start as start_gpus, uuids as gpu_uuids};
 pub use options::{DEFAULT_QUANTILES, MetricsOptions};
 pub(crate) use page::Page;
 

@@ -24,9 +24,11 @@ pub struct MetricsOptions {
     pub summary_latencies: bool,
     /// What the summaries show.
     pub summary_quantiles: Vec<Quantile>,
+    /// `nv_gpu_…` and `nv_energy_consumption`, and the label `gpu_uuid` of models.
+    pub gpu: bool,
     /// `nv_cpu_…`.
     pub cpu: bool,
-    /// How old the values of `nv_cpu_…` may be.
+    /// How old the values of `nv_gpu_…` and `nv_cpu_…` may be.
     pub interval: Duration,
 }
 
@@ -48,6 +50,7 @@ impl Default for MetricsOptions {
             histogram_latencies: false,
             summary_latencies: false,
             summary_quantiles: DEFAULT_QUANTILES.to_vec(),
+            gpu: true,
             cpu: true,
             interval: Duration::from_secs(2),
         }

@@ -8,7 +8,7 @@ use nereid_scheduler::ResponseCache;
 use super::families::{self, ServerValues};
 use super::host::Host;
 use super::sample::{Sample, Serving};
-use super::{MetricsOptions, custom};
+use super::{GpuReadings, MetricsOptions, custom};
 use crate::service::Service;
 
 /// Everything that the page is made of.
@@ -17,19 +17,18 @@ pub(crate) struct Page {
     service: Arc<Service>,
     options: MetricsOptions,
     host: Option<Host>,
+    gpus: Option<GpuReadings>,
 }
 
 impl Page {
-    /// The metrics of the models of `service`.
-    pub(crate) fn new(service: Arc<Service>, options: MetricsOptions) -> Self {
+    /// The metrics of the models of `service`, and of `gpus`.
+    pub(crate) fn new(service: Arc<Service>, options: MetricsOptions, gpus: Option<GpuReadings>) -> Self {
         let host = options.cpu.then(|| Host::new(options.interval));
-        Self { service, options, host }
+        Self { service, options, host, gpus }
     }
 
     /// The page as it is now: one series per labels and family, zeros included. Its cost grows with the number of
-    /// series; requests wait only for a copy of their model's counters.
-    ///
-    /// A model on a GPU has its one series without a `gpu_uuid` label, unlike in Triton.
+    /// series; requests wait only for a copy of their model's counters. Waits for the driver of the GPUs, for a moment.
     pub(crate) fn render(&mut self) -> String {
         let repository = self.service.repository();
         let loaded = repository.loaded();
@@ -39,13 +38,17 @@ impl Page {
         let series = repository.reporters().series().into_iter();
         let samples: Vec<_> = series
             .map(|series| {
-                let serving = serving.remove(&series.id);
+                let serving = match series.id.gpu_uuid {
+                    None => serving.remove(&series.id),
+                    Some(_) => series.live.as_ref().map(|_| Serving::default()),
+                };
                 Sample::new(series, serving)
             })
             .collect();
         let host = self.host.as_mut().map(Host::values);
         let cache = repository.cache().and_then(ResponseCache::values);
-        let server = ServerValues { host, cache };
+        let gpus = self.gpus.as_ref().map(GpuReadings::values).unwrap_or_default();
+        let server = ServerValues { host, cache, gpus };
         let custom: Vec<_> = repository.backends().iter().flat_map(|backend| backend.counters()).collect();
         families::render(&samples, &server, &self.options) + &custom::render(&custom)
     }

@@ -16,8 +16,9 @@ pub(super) struct Sample {
     pub(super) serving: Option<Serving>,
 }
 
-/// Of the version that serves at the moment.
-#[derive(Debug, Clone, Copy)]
+/// Of the version that serves at the moment. What is done on a GPU has zeros, as in Triton: requests wait for, and
+/// loading is of, the model as a whole.
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Serving {
     /// Requests that wait for an instance.
     pub(super) pending: usize,
@@ -42,7 +43,7 @@ impl Serving {
     }
 }
 
-/// `model`, `version`, `namespace` where there is one, and each of the config's `metric_tags` with an underscore in
+/// `model`, `version`, `namespace` and `gpu_uuid` where there is one, and each of the config's `metric_tags` with an underscore in
 /// front of its key. A tag that Prometheus would not take as a label is left out: one bad name makes the whole page
 /// unreadable for it.
 fn labels(id: &SeriesId, more: Option<(&str, &str)>) -> Labels {
@@ -55,6 +56,8 @@ fn labels(id: &SeriesId, more: Option<(&str, &str)>) -> Labels {
     let tags = id.tags.iter().filter(|(key, _)| valid(key));
     let tags: Vec<_> = tags.map(|(key, value)| (format!("_{key}"), value)).collect();
     let namespace = Some(("namespace", &*id.namespace)).filter(|(_, path)| !path.is_empty());
-    let pairs = [("model", &*id.model), ("version", &version)].into_iter().chain(namespace).chain(more);
+    let gpu_uuid = id.gpu_uuid.as_deref().map(|uuid| ("gpu_uuid", uuid));
+    let pairs = [("model", &*id.model), ("version", &version)].into_iter();
+    let pairs = pairs.chain(namespace).chain(gpu_uuid).chain(more);
     Labels::new(pairs.chain(tags.iter().map(|(key, value)| (key.as_str(), value.as_str()))))
 }

@@ -9,6 +9,7 @@ use nereid_scheduler::statistics::{ExecutionTimes, FailureReason};
 use nereid_scheduler::{Reporters, SeriesId, Statistics};
 
 use super::families::{self, ServerValues};
+use super::gpu::GpuValues;
 use super::host::HostValues;
 use super::sample::{Sample, Serving};
 use super::*;
@@ -23,7 +24,7 @@ fn all_on() -> MetricsOptions {
 
 fn id(model: &str, version: u64, tags: &[(&str, &str)]) -> SeriesId {
     let tags = tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
-    SeriesId { namespace: "".into(), model: model.into(), version, tags: tags.collect::<BTreeMap<_, _>>() }
+    SeriesId { model: model.into(), version, tags: tags.collect::<BTreeMap<_, _>>(), ..Default::default() }
 }
 
 /// A version that ran a batch of two requests (3 and 5 rows) and failed two.
@@ -49,7 +50,7 @@ fn page(reporters: &Reporters, options: &MetricsOptions) -> Vec<String> {
         Sample::new(series, serving)
     };
     let samples: Vec<_> = reporters.series().into_iter().map(sample).collect();
-    let server = ServerValues { host: options.cpu.then_some(HOST), cache: None };
+    let server = ServerValues { host: options.cpu.then_some(HOST), ..Default::default() };
     families::render(&samples, &server, options).lines().map(str::to_owned).collect()
 }
 
@@ -263,6 +264,37 @@ fn models_of_one_name_differ_in_their_namespace() {
 }
 
 #[test]
+fn a_model_on_a_gpu_has_two_series_of_each_family() {
+    let reporters = Reporters::new(all_on().latencies());
+    let tagged = SeriesId { namespace: "/a".into(), ..id("m", 1, &[("team", "a")]) };
+    let version = reporters.version(tagged, None, true);
+    let on_gpu = reporters.of_gpu(&version, &"GPU-1".into());
+    version.record_failure(FailureReason::Rejected, 1);
+    on_gpu.record_failure(FailureReason::Backend, 1);
+    let page = page(&reporters, &all_on());
+    check(
+        &page,
+        &[
+            "nv_inference_request_failure{_team=\"a\",gpu_uuid=\"GPU-1\",model=\"m\",namespace=\"/a\",\
+             reason=\"BACKEND\",version=\"1\"} 1",
+            "nv_inference_request_failure{_team=\"a\",gpu_uuid=\"GPU-1\",model=\"m\",namespace=\"/a\",\
+             reason=\"REJECTED\",version=\"1\"} 0",
+            "nv_inference_request_failure{_team=\"a\",model=\"m\",namespace=\"/a\",reason=\"REJECTED\",\
+             version=\"1\"} 1",
+            "nv_inference_first_response_histogram_ms_count{_team=\"a\",model=\"m\",namespace=\"/a\",\
+             version=\"1\"} 2",
+        ],
+    );
+    let without = |line: &str| line.replace("gpu_uuid=\"GPU-1\",", "");
+    let names = |of_gpu: bool| {
+        let lines =
+            page.iter().filter(move |line| line.contains("{_") && line.contains("gpu_uuid") == of_gpu);
+        lines.map(|line| without(line).rsplit_once(' ').unwrap().0.to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(true), names(false));
+}
+
+#[test]
 fn models_with_the_cache_show_it() {
     let reporters = Reporters::new(all_on().latencies());
     let (cached, _plain) =
@@ -316,7 +348,7 @@ fn a_cache_in_memory_has_gauges() {
         look_up_us: 40,
         insertion_us: 50,
     };
-    let server = ServerValues { host: None, cache: Some(cache) };
+    let server = ServerValues { cache: Some(cache), ..Default::default() };
     let page: Vec<_> = families::render(&[], &server, &all_on()).lines().map(str::to_owned).collect();
     check(
         &page,
@@ -333,6 +365,50 @@ fn a_cache_in_memory_has_gauges() {
             "nv_cache_insertion_duration 50",
         ],
     );
+}
+
+#[test]
+fn gpus_show_what_they_tell() {
+    let gpu = GpuValues {
+        uuid: "GPU-1".into(),
+        utilization: Some(0.37),
+        memory_total_bytes: Some(85_899_345_920),
+        memory_used_bytes: Some(4096),
+        power_usage_watts: Some(123.456),
+        power_limit_watts: Some(700.0),
+        energy_joules: Some(0.0),
+    };
+    let part = GpuValues { uuid: "MIG-1".into(), memory_used_bytes: Some(0), ..Default::default() };
+    let server = ServerValues { gpus: [gpu, part].into(), ..Default::default() };
+    let page = families::render(&[], &server, &MetricsOptions { cpu: false, ..all_on() });
+    let expected = "\
+# HELP nv_energy_consumption GPU energy consumption in joules since the Triton Server started
+# TYPE nv_energy_consumption counter
+nv_energy_consumption{gpu_uuid=\"GPU-1\"} 0
+# HELP nv_pinned_memory_pool_total_bytes Pinned memory pool total memory size, in bytes
+# TYPE nv_pinned_memory_pool_total_bytes gauge
+nv_pinned_memory_pool_total_bytes 0
+# HELP nv_pinned_memory_pool_used_bytes Pinned memory pool used memory size, in bytes
+# TYPE nv_pinned_memory_pool_used_bytes gauge
+nv_pinned_memory_pool_used_bytes 0
+# HELP nv_gpu_utilization GPU utilization rate [0.0 - 1.0)
+# TYPE nv_gpu_utilization gauge
+nv_gpu_utilization{gpu_uuid=\"GPU-1\"} 0.37
+# HELP nv_gpu_memory_total_bytes GPU total memory, in bytes
+# TYPE nv_gpu_memory_total_bytes gauge
+nv_gpu_memory_total_bytes{gpu_uuid=\"GPU-1\"} 85899345920
+# HELP nv_gpu_memory_used_bytes GPU used memory, in bytes
+# TYPE nv_gpu_memory_used_bytes gauge
+nv_gpu_memory_used_bytes{gpu_uuid=\"GPU-1\"} 4096
+nv_gpu_memory_used_bytes{gpu_uuid=\"MIG-1\"} 0
+# HELP nv_gpu_power_usage GPU power usage in watts
+# TYPE nv_gpu_power_usage gauge
+nv_gpu_power_usage{gpu_uuid=\"GPU-1\"} 123.456
+# HELP nv_gpu_power_limit GPU power management limit in watts
+# TYPE nv_gpu_power_limit gauge
+nv_gpu_power_limit{gpu_uuid=\"GPU-1\"} 700
+";
+    assert_eq!(page, expected);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use nereid_scheduler::Quantile;
 
 use super::super::value::{self, Result};
 use super::Value::{Boolean, Form, Integer, Number, Text};
-use super::{Draft, Flag, is, not_yet, put, ready};
+use super::{Draft, Flag, put, ready};
 
 pub(super) const METRICS: &[Flag] = &[
     ready(
@@ -16,7 +16,13 @@ pub(super) const METRICS: &[Flag] = &[
         |d, v| put(&mut d.options.metrics.enabled, value::boolean(v)),
         "Provide Prometheus metrics.",
     ),
-    not_yet("allow-gpu-metrics", Boolean, "true", is::boolean, "Provide metrics of the GPUs."),
+    ready(
+        "allow-gpu-metrics",
+        Boolean,
+        "true",
+        |d, v| put(&mut d.options.metrics.families.gpu, value::boolean(v)),
+        "Provide metrics of the GPUs that CUDA uses.",
+    ),
     ready(
         "allow-cpu-metrics",
         Boolean,
