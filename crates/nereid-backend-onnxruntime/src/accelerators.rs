@@ -2,21 +2,28 @@
 //! was asked for and is not there is an error, never skipped.
 
 use std::collections::BTreeMap;
+use std::ffi::{CStr, c_void};
 
 use nereid_core::config::Accelerator;
 use nereid_core::{Error, ModelConfig, Result};
+use nereid_cuda::RawStream;
 
 use crate::error::check;
+use crate::missing;
 use crate::raw::{CudaOptions, KeyValues, SessionOptions, TensorRtOptions};
 use crate::runtime::Runtime;
 use crate::settings::{boolean, integer};
 use crate::tensorrt;
 
+/// The option by which a provider is given a stream.
+const USER_STREAM: &CStr = c"user_compute_stream";
+
 /// Where a session runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Device {
     Cpu,
-    Gpu(i32),
+    /// Of this ordinal; its work goes into the stream, if there is one, else into one of ONNX Runtime's own.
+    Gpu(i32, Option<RawStream>),
 }
 
 /// Adds the providers that `config` wants on `device` to `options`. Returns whether there are any; then
@@ -32,11 +39,11 @@ pub(crate) fn append(
     device: Device,
 ) -> Result<bool> {
     let providers = Providers { runtime, options, config };
-    if let Device::Gpu(device) = device {
-        providers.gpu(device)?;
+    if let Device::Gpu(device, stream) = device {
+        providers.gpu(device, stream)?;
     }
     providers.cpu()?;
-    Ok(matches!(device, Device::Gpu(_)) || !config.optimization.cpu_accelerators.is_empty())
+    Ok(matches!(device, Device::Gpu(..)) || !config.optimization.cpu_accelerators.is_empty())
 }
 
 struct Providers<'a> {
@@ -46,7 +53,7 @@ struct Providers<'a> {
 }
 
 impl Providers<'_> {
-    fn gpu(&self, device: i32) -> Result<()> {
+    fn gpu(&self, device: i32, stream: Option<RawStream>) -> Result<()> {
         if !self.runtime.has_provider("CUDAExecutionProvider") {
             // Triton's text of a build without GPU support (`backend_model_instance.cc`).
             return Err(Error::internal("GPU instances not supported"));
@@ -55,17 +62,18 @@ impl Providers<'_> {
         for accelerator in &self.config.optimization.gpu_accelerators {
             match accelerator.name.as_str() {
                 "tensorrt" if self.runtime.has_provider("TensorrtExecutionProvider") => {
-                    self.tensorrt(accelerator, device)?;
+                    let appended = self.tensorrt(accelerator, device, stream);
+                    appended.map_err(|error| missing::explain("TensorRT", error))?;
                 }
                 "cuda" => cuda.extend(cuda_parameters(accelerator)?),
                 name => return Err(unknown(name)),
             }
         }
         cuda.insert("device_id".to_owned(), device.to_string());
-        self.cuda(&cuda)?;
+        let options = self.cuda(&cuda, stream).map_err(|error| missing::explain("CUDA", error))?;
         let model = &self.config.name;
         tracing::debug!(
-            "CUDA Execution Accelerator is set for '{model}' on device {device} with options: {cuda:?}"
+            "CUDA Execution Accelerator is set for '{model}' on device {device} with options: {options}"
         );
         Ok(())
     }
@@ -86,7 +94,7 @@ impl Providers<'_> {
         Ok(())
     }
 
-    fn tensorrt(&self, accelerator: &Accelerator, device: i32) -> Result<()> {
+    fn tensorrt(&self, accelerator: &Accelerator, device: i32, stream: Option<RawStream>) -> Result<()> {
         let api = self.runtime.api;
         // SAFETY: `out` is a place for the pointer.
         let options = TensorRtOptions::create(|out| unsafe { (api.CreateTensorRTProviderOptions)(out) })?;
@@ -95,6 +103,11 @@ impl Providers<'_> {
         let (keys, values, count) = (pairs.keys.as_ptr(), pairs.values.as_ptr(), pairs.keys.len());
         // SAFETY: all pointers live during the call, and both arrays have `count` entries.
         check(api, unsafe { (api.UpdateTensorRTProviderOptions)(options.as_ptr(), keys, values, count) })?;
+        if let Some(RawStream(stream)) = stream {
+            let (set, stream) = (api.UpdateTensorRTProviderOptionsWithValue, stream as *mut c_void);
+            // SAFETY: the options live, and so does the stream as long as the session.
+            check(api, unsafe { set(options.as_ptr(), USER_STREAM.as_ptr(), stream) })?;
+        }
         let append = api.SessionOptionsAppendExecutionProvider_TensorRT_V2;
         // SAFETY: both options live; the session options copy what they keep.
         check(api, unsafe { append(self.options.as_ptr(), options.as_ptr()) })?;
@@ -105,7 +118,8 @@ impl Providers<'_> {
         Ok(())
     }
 
-    fn cuda(&self, pairs: &BTreeMap<String, String>) -> Result<()> {
+    /// Gives back all options, those that were not given too, as ONNX Runtime writes them.
+    fn cuda(&self, pairs: &BTreeMap<String, String>, stream: Option<RawStream>) -> Result<String> {
         let api = self.runtime.api;
         // SAFETY: `out` is a place for the pointer.
         let options = CudaOptions::create(|out| unsafe { (api.CreateCUDAProviderOptions)(out) })?;
@@ -113,16 +127,26 @@ impl Providers<'_> {
         let (keys, values, count) = (pairs.keys.as_ptr(), pairs.values.as_ptr(), pairs.keys.len());
         // SAFETY: all pointers live during the call, and both arrays have `count` entries.
         check(api, unsafe { (api.UpdateCUDAProviderOptions)(options.as_ptr(), keys, values, count) })?;
+        if let Some(RawStream(stream)) = stream {
+            let (set, stream) = (api.UpdateCUDAProviderOptionsWithValue, stream as *mut c_void);
+            // SAFETY: the options live, and so does the stream as long as the session.
+            check(api, unsafe { set(options.as_ptr(), USER_STREAM.as_ptr(), stream) })?;
+        }
         let append = api.SessionOptionsAppendExecutionProvider_CUDA_V2;
         // SAFETY: both options live; the session options copy what they keep.
-        check(api, unsafe { append(self.options.as_ptr(), options.as_ptr()) })
+        check(api, unsafe { append(self.options.as_ptr(), options.as_ptr()) })?;
+        self.runtime.text(|allocator, out| {
+            // SAFETY: options and allocator live, and `out` is a place for the text.
+            unsafe { (api.GetCUDAProviderOptionsAsString)(options.as_ptr(), allocator, out) }
+        })
     }
 }
 
 /// The older way to set CUDA options: parameters of the model, with Triton's defaults. Options of a
 /// `cuda` accelerator override them; in Triton these defaults override the accelerator.
 fn default_cuda_options(parameters: &BTreeMap<String, String>) -> Result<BTreeMap<String, String>> {
-    let number = |key: &str| Ok(parameters.get(key).map(|v| integer(v)).transpose()?.unwrap_or(0));
+    let number =
+        |key: &str| -> Result<_> { Ok(parameters.get(key).map(|v| integer(v)).transpose()?.unwrap_or(0)) };
     let unsupported =
         |key, value| Error::invalid_arg(format!("unsupported {key} value '{value}' is requested"));
     let search = match number("cudnn_conv_algo_search")? {

@@ -3,11 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use nereid_core::backend::{AutoComplete, AutoCompleteRequest, Backend, LoadRequest, Model};
 use nereid_core::{ModelConfig, Result};
+use nereid_cuda::PinnedPool;
 
 use crate::accelerators::{self, Device};
+use crate::gpu::Gpus;
 use crate::graph::Graph;
 use crate::model::OnnxModel;
 use crate::runtime::Runtime;
@@ -25,6 +28,10 @@ pub struct Options {
     /// `--backend-config=onnxruntime,<key>=<value>`: `enable-global-threadpool`, and for its pools
     /// `intra_op_thread_count` and `inter_op_thread_count`. Others are ignored.
     pub settings: BTreeMap<String, String>,
+    /// Where instances on GPUs have their tensors.
+    pub gpus: Gpus,
+    /// In which page-locked memory counts. `None`: a pool of its own, without a limit.
+    pub pinned_pool: Option<Arc<PinnedPool>>,
 }
 
 /// The `onnxruntime` backend. The library and its thread pools exist once per process: the first model
@@ -34,6 +41,8 @@ pub struct OnnxRuntime {
     library: Option<PathBuf>,
     cpu_threads: usize,
     settings: Settings,
+    gpus: Gpus,
+    pinned_pool: Arc<PinnedPool>,
 }
 
 impl OnnxRuntime {
@@ -43,9 +52,11 @@ impl OnnxRuntime {
     /// # Errors
     /// `InvalidArg` for a setting that does not parse.
     pub fn new(options: Options) -> Result<Self> {
-        let Options { library, cpu_threads, settings } = options;
+        let Options { library, cpu_threads, settings, gpus, pinned_pool } = options;
         telemetry::off();
-        Ok(Self { library, cpu_threads: cpu_threads.max(1), settings: Settings::parse(&settings)? })
+        let settings = Settings::parse(&settings)?;
+        let pinned_pool = pinned_pool.unwrap_or_else(|| PinnedPool::new(usize::MAX));
+        Ok(Self { library, cpu_threads: cpu_threads.max(1), settings, gpus, pinned_pool })
     }
 
     /// # Errors
@@ -68,10 +79,10 @@ impl Backend for OnnxRuntime {
         let file = model_file::locate(request.model_file, request.model)?;
         let options = session::inspection_options(runtime)?;
         let mut accelerated = false;
-        if request.on_gpu() {
+        if request.on_gpu() && matches!(self.gpus, Gpus::Driver) {
             // A graph may have operators that only the GPU has.
             let config = ModelConfig { name: request.model.to_owned(), ..Default::default() };
-            accelerated = accelerators::append(runtime, &options, &config, Device::Gpu(0))?;
+            accelerated = accelerators::append(runtime, &options, &config, Device::Gpu(0, None))?;
         }
         session::register_op_libraries(runtime, &options, request.op_libraries, request.model_dir)?;
         let session = session::open(runtime, &file, &options, accelerated)?;
@@ -79,6 +90,7 @@ impl Backend for OnnxRuntime {
     }
 
     fn load(&self, request: &LoadRequest<'_>) -> Result<Box<dyn Model>> {
-        Ok(Box::new(OnnxModel::load(self.runtime()?, request, self.cpu_threads)?))
+        let gpus = (self.gpus.clone(), self.pinned_pool.clone());
+        Ok(Box::new(OnnxModel::load(self.runtime()?, request, self.cpu_threads, gpus)?))
     }
 }

@@ -9,7 +9,7 @@ use nereid_core::{DataType, Result, ValidInput};
 use ort::sys::ONNXTensorElementDataType;
 
 use crate::plan::{InputPlan, Plan};
-use crate::raw::Value;
+use crate::raw::{MemoryInfo, Value};
 use crate::runtime::Runtime;
 use crate::strings;
 
@@ -23,8 +23,26 @@ pub(crate) struct Inputs {
     gathered: Vec<Vec<u8>>,
     /// One per batch input of the plan.
     made: Vec<Vec<u8>>,
-    /// Start and length of the memory that the values borrow.
-    borrowed: Vec<(usize, usize)>,
+    pub(crate) borrowed: Borrowed,
+}
+
+/// Host memory that values borrow.
+#[derive(Debug, Default)]
+pub(crate) struct Borrowed(Vec<(usize, usize)>);
+
+impl Borrowed {
+    fn push(&mut self, data: &[u8]) {
+        self.0.push((data.as_ptr().addr(), data.len()));
+    }
+
+    /// Whether memory at `address` is part of a bound input.
+    pub(crate) fn contain(&self, address: usize) -> bool {
+        self.0.iter().any(|(start, length)| (*start..start + length).contains(&address))
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
 }
 
 impl Inputs {
@@ -36,7 +54,7 @@ impl Inputs {
             values: Vec::with_capacity(count),
             gathered: plan.inputs.iter().map(|_| Vec::new()).collect(),
             made: plan.batch_inputs.iter().map(|_| Vec::new()).collect(),
-            borrowed: Vec::with_capacity(count),
+            borrowed: Borrowed(Vec::with_capacity(count)),
         }
     }
 
@@ -48,28 +66,10 @@ impl Inputs {
     pub(crate) fn bind(&mut self, runtime: &Runtime, plan: &Plan, batch: &Batch<'_>) -> Result<()> {
         self.clear();
         for (input, buffer) in plan.inputs.iter().zip(&mut self.gathered) {
-            let tensor = match misplaced(batch, input) {
-                Some(tensor) => {
-                    buffer.clear();
-                    buffer.extend_from_slice(&tensor.data);
-                    Gathered { shape: gathered_shape(batch, input.index)?.unwrap_or_default(), data: buffer }
-                }
-                None => match concat(batch, input.index, buffer)? {
-                    Some(tensor) => tensor,
-                    None => continue,
-                },
-            };
-            let shape: &[i64] = if input.scalar { &[] } else { &tensor.shape };
-            let value = if input.datatype == DataType::Bytes {
-                strings::to_value(runtime, tensor.data, shape)?
-            } else {
-                self.borrowed.push((tensor.data.as_ptr().addr(), tensor.data.len()));
-                // SAFETY: the caller clears the values before the batch goes away; `gathered` is only
-                // touched again by the next call, after its values are gone.
-                unsafe {
-                    borrow(runtime, tensor.data.as_ptr().cast_mut(), tensor.data.len(), shape, input.element)
-                }?
-            };
+            let Some(tensor) = host_tensor(batch, input, buffer)? else { continue };
+            // SAFETY: the caller clears the values before the batch goes away; `gathered` is only touched again by
+            // the next call, after its values are gone.
+            let value = unsafe { host_value(runtime, input, &tensor, &mut self.borrowed) }?;
             self.names.push(input.name.as_ptr());
             self.values.push(value);
         }
@@ -79,17 +79,12 @@ impl Inputs {
                 // SAFETY: as above, with `made` in place of `gathered`; nobody writes to what targets share.
                 let value =
                     unsafe { borrow(runtime, buffer.as_mut_ptr(), buffer.len(), &shape, input.element) }?;
-                self.borrowed.push((buffer.as_ptr().addr(), buffer.len()));
+                self.borrowed.push(buffer);
                 self.names.push(target.as_ptr());
                 self.values.push(value);
             }
         }
         Ok(())
-    }
-
-    /// Whether memory at `address` is part of a bound input.
-    pub(crate) fn contain(&self, address: usize) -> bool {
-        self.borrowed.iter().any(|(start, length)| (*start..start + length).contains(&address))
     }
 
     /// Releases the values.
@@ -98,6 +93,46 @@ impl Inputs {
         self.names.clear();
         self.borrowed.clear();
     }
+}
+
+/// `input` of the whole batch in host memory, from `buffer` where it does not lie well in the only request. `None` when the
+/// requests leave it out.
+///
+/// # Errors
+/// The requests do not go together.
+pub(crate) fn host_tensor<'a>(
+    batch: &Batch<'a>,
+    input: &InputPlan,
+    buffer: &'a mut Vec<u8>,
+) -> Result<Option<Gathered<'a>>> {
+    let Some(tensor) = misplaced(batch, input) else { return concat(batch, input.index, buffer) };
+    buffer.clear();
+    buffer.extend_from_slice(&tensor.data);
+    let shape = gathered_shape(batch, input.index)?.unwrap_or_default();
+    Ok(Some(Gathered { shape, data: buffer }))
+}
+
+/// A value of `tensor`, which is the `input`: over its memory, which is added to `borrowed`, or with its strings.
+///
+/// # Errors
+/// ONNX Runtime refuses it.
+///
+/// # Safety
+/// The data stays where it is while the value lives.
+pub(crate) unsafe fn host_value(
+    runtime: &Runtime,
+    input: &InputPlan,
+    tensor: &Gathered<'_>,
+    borrowed: &mut Borrowed,
+) -> Result<Value> {
+    let shape: &[i64] = if input.scalar { &[] } else { &tensor.shape };
+    if input.datatype == DataType::Bytes {
+        return strings::to_value(runtime, tensor.data, shape);
+    }
+    borrowed.push(tensor.data);
+    let (start, length) = (tensor.data.as_ptr().cast_mut(), tensor.data.len());
+    // SAFETY: the caller promises it, and nobody writes to an input.
+    unsafe { borrow(runtime, start, length, shape, input.element) }
 }
 
 /// The only request's `input`, if its address is no multiple of the element's size: data follows names and
@@ -129,10 +164,27 @@ pub(crate) unsafe fn borrow(
     shape: &[i64],
     element: ONNXTensorElementDataType,
 ) -> Result<Value> {
+    // SAFETY: the caller promises it.
+    unsafe { borrow_in(runtime, &runtime.cpu, data, length, shape, element) }
+}
+
+/// As [`borrow`], in the memory that `memory` says; `data` is an address there.
+///
+/// # Safety
+/// As for [`borrow`].
+#[inline]
+pub(crate) unsafe fn borrow_in(
+    runtime: &Runtime,
+    memory: &MemoryInfo,
+    data: *mut u8,
+    length: usize,
+    shape: &[i64],
+    element: ONNXTensorElementDataType,
+) -> Result<Value> {
     Value::create(|out| {
-        let (create, memory) = (runtime.api.CreateTensorWithDataAsOrtValue, runtime.cpu.as_ptr());
-        // SAFETY: the memory info lives as long as the runtime; the caller vouches for the data, and
-        // ONNX Runtime checks that its length fits the shape.
+        let (create, memory) = (runtime.api.CreateTensorWithDataAsOrtValue, memory.as_ptr());
+        // SAFETY: the memory info lives during the call; the caller vouches for the data, and ONNX Runtime checks that
+        // its length fits the shape.
         unsafe { create(memory, data.cast(), length, shape.as_ptr(), shape.len(), element, out) }
     })
 }

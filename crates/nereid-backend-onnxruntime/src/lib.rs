@@ -9,18 +9,22 @@
 mod accelerators;
 mod autocomplete;
 mod backend;
+mod bound;
 mod check;
 mod datatype;
 mod error;
+mod gpu;
 mod graph;
 mod inputs;
 mod instance;
 mod library;
 mod logging;
 mod malloc;
+mod missing;
 mod model;
 mod model_file;
 mod outputs;
+mod placement;
 mod plan;
 mod raw;
 mod release;
@@ -34,3 +38,4 @@ mod terminate;
 mod threads;
 
 pub use backend::{OnnxRuntime, Options};
+pub use gpu::{Gpus, HostGpus};

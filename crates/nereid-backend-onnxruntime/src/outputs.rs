@@ -12,7 +12,7 @@ use nereid_core::shape::{Dims, byte_size, element_count};
 use nereid_core::{DataType, Error, OutputTensor, Result, Shape};
 
 use crate::error::check;
-use crate::inputs::{Inputs, borrow};
+use crate::inputs::{Borrowed, Inputs, borrow};
 use crate::model::Loaded;
 use crate::plan::{Fixed, OutputPlan};
 use crate::raw::Value;
@@ -37,7 +37,7 @@ pub(crate) struct Outputs {
     /// Positions in the plan.
     wanted: Vec<usize>,
     /// Memory that the values borrow, and its length once it is written.
-    buffers: Vec<Option<(Vec<u8>, usize)>>,
+    buffers: Vec<Option<HostRoom>>,
     strings: Scratch,
 }
 
@@ -56,7 +56,7 @@ impl Outputs {
             let fixed = output.fixed.as_ref().filter(|_| preallocate);
             let (value, buffer) = match fixed {
                 Some(fixed) => {
-                    let (value, buffer) = room(loaded, output, fixed, batch)?;
+                    let (value, buffer) = host_room(loaded, output, fixed, batch)?;
                     (Some(value), Some(buffer))
                 }
                 None => (None, None),
@@ -88,18 +88,16 @@ impl Outputs {
             })?;
             let shape = shape_of(loaded.runtime, &value, output)?;
             let data = match buffer.take() {
-                Some((mut data, length)) => {
+                Some(room) => {
                     drop(value);
-                    // SAFETY: the capacity is at least `length`, and the run, which succeeded, wrote all, as
-                    // ONNX's operators do; where others may have run, all was zeroed before.
-                    unsafe { data.set_len(length) };
-                    Bytes::from(data)
+                    // SAFETY: the run, which succeeded, wrote all.
+                    unsafe { room.into_bytes() }
                 }
                 None if output.datatype == DataType::Bytes => {
                     let count = element_count(&shape).ok_or_else(|| odd_shape(output, &shape))?;
                     self.strings.read(loaded.runtime, &value, count)?
                 }
-                None => hand_out(loaded, inputs, output, value, &shape)?,
+                None => hand_out(loaded, &inputs.borrowed, output, value, &shape)?,
             };
             let shape = output.shown_shape(&shape)?;
             tensors.push(OutputTensor {
@@ -121,23 +119,59 @@ impl Outputs {
     }
 }
 
-/// Memory for one output of `batch`, and a value over it.
-fn room(
-    loaded: &Loaded,
-    output: &OutputPlan,
-    fixed: &Fixed,
-    batch: &Batch<'_>,
-) -> Result<(Value, (Vec<u8>, usize))> {
+/// Memory for an output, to be written by a run.
+#[derive(Debug)]
+pub(crate) struct HostRoom {
+    /// Has room for `length`.
+    data: Vec<u8>,
+    length: usize,
+}
+
+impl HostRoom {
+    /// What a run has written.
+    ///
+    /// # Safety
+    /// A run has succeeded for which it was bound, and thus wrote all, as ONNX's operators do; where others may have run,
+    /// all was zeroed before.
+    pub(crate) unsafe fn into_bytes(self) -> Bytes {
+        let Self { mut data, length } = self;
+        // SAFETY: the capacity is at least `length`, and the caller promises that all is written.
+        unsafe { data.set_len(length) };
+        Bytes::from(data)
+    }
+}
+
+/// Shape and bytes of an output of `batch` whose size is known.
+///
+/// # Errors
+/// There is no such size.
+pub(crate) fn size(output: &OutputPlan, fixed: &Fixed, batch: &Batch<'_>) -> Result<(Shape, usize)> {
     let mut shape = fixed.shape.clone();
     let rows = if output.is_batched() { batch.size() } else { 1 };
     if output.is_batched() {
         shape[0] = i64::try_from(rows).unwrap_or(i64::MAX);
     }
-    let too_large =
-        || Error::internal(format!("no memory for output '{}' of {rows} rows", output.shown_name));
-    let length = rows.checked_mul(fixed.row_bytes).ok_or_else(too_large)?;
+    let length = rows.checked_mul(fixed.row_bytes).ok_or_else(|| no_memory(output, rows))?;
+    Ok((shape, length))
+}
+
+fn no_memory(output: &OutputPlan, rows: usize) -> Error {
+    Error::internal(format!("no memory for output '{}' of {rows} rows", output.shown_name))
+}
+
+/// Memory for one output of `batch`, and a value over it.
+///
+/// # Errors
+/// There is not enough memory, or ONNX Runtime refuses the value.
+pub(crate) fn host_room(
+    loaded: &Loaded,
+    output: &OutputPlan,
+    fixed: &Fixed,
+    batch: &Batch<'_>,
+) -> Result<(Value, HostRoom)> {
+    let (shape, length) = size(output, fixed, batch)?;
     let mut buffer = Vec::new();
-    buffer.try_reserve_exact(length).map_err(|_| too_large())?;
+    buffer.try_reserve_exact(length).map_err(|_| no_memory(output, batch.size()))?;
     // What an operator leaves unwritten must not show what the memory held before.
     if length <= ZEROED_BYTES || loaded.plan.custom_operators {
         buffer.resize(length, 0);
@@ -145,13 +179,16 @@ fn room(
     // SAFETY: the buffer has room for `length` bytes, goes with the value, and is not touched before the
     // value is gone.
     let value = unsafe { borrow(loaded.runtime, buffer.as_mut_ptr(), length, &shape, output.element) }?;
-    Ok((value, (buffer, length)))
+    Ok((value, HostRoom { data: buffer, length }))
 }
 
 /// Memory that ONNX Runtime allocated, as response data.
-fn hand_out(
+///
+/// # Errors
+/// The shape is impossible.
+pub(crate) fn hand_out(
     loaded: &Arc<Loaded>,
-    inputs: &Inputs,
+    borrowed: &Borrowed,
     output: &OutputPlan,
     value: Value,
     shape: &[i64],
@@ -166,7 +203,7 @@ fn hand_out(
     check(api, unsafe { (api.GetTensorMutableData)(value.as_ptr(), &mut data) })?;
     let data: *const u8 = data.cast();
     // An output that the graph passes on from an input still lies in the request's memory.
-    if length <= COPIED_BYTES || inputs.contain(data.addr()) {
+    if length <= COPIED_BYTES || borrowed.contain(data.addr()) {
         // SAFETY: the tensor has `length` bytes; they are copied before it goes away.
         return Ok(Bytes::copy_from_slice(unsafe { std::slice::from_raw_parts(data, length) }));
     }
@@ -209,7 +246,10 @@ impl AsRef<[u8]> for Tensor {
 }
 
 /// The shape of `value`, which must have the type that the config gives `output`.
-fn shape_of(runtime: &Runtime, value: &Value, output: &OutputPlan) -> Result<Shape> {
+///
+/// # Errors
+/// It has another.
+pub(crate) fn shape_of(runtime: &Runtime, value: &Value, output: &OutputPlan) -> Result<Shape> {
     let api = runtime.api;
     let (mut element, mut dims, mut rank) = (0_i32, std::ptr::null(), 0);
     let read = api.GetTensorElementTypeAndShapeDataReference;
@@ -228,6 +268,6 @@ fn shape_of(runtime: &Runtime, value: &Value, output: &OutputPlan) -> Result<Sha
     Ok(Shape::from_slice(unsafe { std::slice::from_raw_parts(dims, rank) }))
 }
 
-fn odd_shape(output: &OutputPlan, shape: &[i64]) -> Error {
+pub(crate) fn odd_shape(output: &OutputPlan, shape: &[i64]) -> Error {
     Error::internal(format!("output '{}' has the impossible shape {}", output.shown_name, Dims(shape)))
 }

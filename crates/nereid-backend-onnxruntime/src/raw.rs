@@ -67,6 +67,10 @@ owned!(
     Value, OrtValue, ReleaseValue
 );
 owned!(
+    /// What an execution reads and writes.
+    IoBinding, OrtIoBinding, ReleaseIoBinding
+);
+owned!(
     /// Type of an input or output.
     TypeInfo, OrtTypeInfo, ReleaseTypeInfo
 );

@@ -1,13 +1,13 @@
 //! The one environment of the process and what every session shares: the C API, the CPU allocator, the
 //! list of providers. It is made with the first model and stays until the process ends.
 
-use std::ffi::{CStr, c_int};
+use std::ffi::{CStr, c_char, c_int};
 use std::path::Path;
 use std::ptr::NonNull;
 use std::sync::OnceLock;
 
 use nereid_core::{Error, Result};
-use ort::sys::{self, OrtAllocator, OrtApi, OrtEnv};
+use ort::sys::{self, OrtAllocator, OrtApi, OrtEnv, OrtStatusPtr};
 use parking_lot::Mutex;
 
 use crate::error::check;
@@ -66,6 +66,26 @@ impl Runtime {
     /// Whether this build of the library has the provider named `name`.
     pub(crate) fn has_provider(&self, name: &str) -> bool {
         self.providers.iter().any(|provider| provider == name)
+    }
+
+    /// The text that `make` allocates.
+    ///
+    /// # Errors
+    /// The status that `make` returned.
+    pub(crate) fn text(
+        &self,
+        make: impl FnOnce(*mut OrtAllocator, *mut *mut c_char) -> OrtStatusPtr,
+    ) -> Result<String> {
+        let (allocator, mut text) = (self.allocator.as_ptr(), std::ptr::null_mut());
+        check(self.api, make(allocator, &mut text))?;
+        if text.is_null() {
+            return Ok(String::new());
+        }
+        // SAFETY: on success it is a C string.
+        let copy = unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned();
+        // SAFETY: it came from this allocator and is not used any more.
+        check(self.api, unsafe { (self.api.AllocatorFree)(allocator, text.cast()) })?;
+        Ok(copy)
     }
 
     fn new(settings: &Settings, cpu_threads: usize) -> Result<Self> {

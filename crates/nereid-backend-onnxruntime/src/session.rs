@@ -141,6 +141,16 @@ pub(crate) fn run_options(runtime: &Runtime, config: &ModelConfig) -> Result<Run
     Ok(options)
 }
 
+/// Lets runs with `options` return when their work is in the session's stream: whoever runs them waits for it.
+///
+/// # Errors
+/// None are expected.
+pub(crate) fn leave_under_way(runtime: &Runtime, options: &RunOptions) -> Result<()> {
+    let (key, value) = (c"disable_synchronize_execution_providers".as_ptr(), c"1".as_ptr());
+    // SAFETY: the options and both strings live during the call.
+    check(runtime.api, unsafe { (runtime.api.AddRunConfigEntry)(options.as_ptr(), key, value) })
+}
+
 fn new_options(runtime: &Runtime) -> Result<SessionOptions> {
     // SAFETY: `out` is a place for the pointer.
     SessionOptions::create(|out| unsafe { (runtime.api.CreateSessionOptions)(out) })

@@ -36,7 +36,7 @@ fn onnxruntime(options: &Options) -> Result<Arc<dyn Backend>> {
     // CPUs that the process may use: its affinity and its cgroup's quota count.
     let cpu_threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let settings = options.backends.of("onnxruntime");
-    let options = nereid_backend_onnxruntime::Options { library: None, cpu_threads, settings };
+    let options = nereid_backend_onnxruntime::Options { cpu_threads, settings, ..Default::default() };
     Ok(Arc::new(nereid_backend_onnxruntime::OnnxRuntime::new(options)?))
 }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use nereid_backend_onnxruntime::{OnnxRuntime, Options};
+use nereid_backend_onnxruntime::{Gpus, HostGpus, OnnxRuntime, Options};
 use nereid_core::backend::{Backend, Instance, LoadRequest, Model};
 use nereid_core::batch::{Batch, split};
 use nereid_core::config::{InputConfig, InstanceKind, InstanceSpec, OutputConfig};
@@ -12,15 +12,25 @@ use nereid_core::{
     DataType, InferRequest, InferResponse, InputTensor, ModelConfig, OutputTensor, Result, Shape,
     ValidRequest,
 };
+use nereid_cuda::host::HostDevice;
 use tempfile::TempDir;
 
-/// The backend on the library that the test command provides.
+use crate::compared::{Compared, gpu};
+
+/// The backend on the library that the test command provides, with the host for a GPU.
 pub(crate) fn backend() -> OnnxRuntime {
+    backend_on(&HostDevice::new(0))
+}
+
+/// As [`backend`], with `device` for a GPU.
+pub(crate) fn backend_on(device: &Arc<HostDevice>) -> OnnxRuntime {
     assert!(
         std::env::var_os("ORT_DYLIB_PATH").is_some_and(|path| Path::new(&path).is_file()),
         "these tests need an ONNX Runtime: run cargo xtask test, or set ORT_DYLIB_PATH to a libonnxruntime.so"
     );
-    OnnxRuntime::new(Options { cpu_threads: 2, ..Default::default() }).unwrap()
+    device.trust_addresses(); // those of ONNX Runtime
+    let gpus = Gpus::InHostMemory(HostGpus { devices: vec![device.device()], as_placed: false });
+    OnnxRuntime::new(Options { cpu_threads: 2, gpus, ..Default::default() }).unwrap()
 }
 
 /// A version directory with a model file.
@@ -43,11 +53,28 @@ impl Fixture {
     }
 
     pub(crate) fn load(&self) -> Result<Box<dyn Model>> {
-        let (config, model_dir, model_file) = (&self.config, self.dir.path(), &*self.file());
-        backend().load(&LoadRequest { config, version: 1, model_dir, model_file })
+        self.load_with(&backend())
     }
 
+    pub(crate) fn load_with(&self, backend: &OnnxRuntime) -> Result<Box<dyn Model>> {
+        let (config, model_dir, model_file) = (&self.config, self.dir.path(), &*self.file());
+        backend.load(&LoadRequest { config, version: 1, model_dir, model_file })
+    }
+
+    /// An instance that runs on the CPU and, to be compared, bound to device memory, with its tensors there or on the host.
     pub(crate) fn instance(&self) -> Box<dyn Instance> {
+        let model = self.load().unwrap();
+        let bound = [false, true].map(|as_placed| {
+            let device = HostDevice::new(0);
+            device.trust_addresses();
+            let gpus = Gpus::InHostMemory(HostGpus { devices: vec![device.device()], as_placed });
+            let backend = OnnxRuntime::new(Options { cpu_threads: 2, gpus, ..Default::default() }).unwrap();
+            self.load_with(&backend).unwrap().create_instance(&gpu()).unwrap()
+        });
+        Box::new(Compared::new(model.create_instance(&cpu()).unwrap(), bound))
+    }
+
+    pub(crate) fn cpu_instance(&self) -> Box<dyn Instance> {
         self.load().unwrap().create_instance(&cpu()).unwrap()
     }
 

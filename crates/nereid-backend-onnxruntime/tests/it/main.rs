@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "in tests, also in what is no test itself")]
 
 mod autocomplete;
+mod bound;
+mod compared;
 mod concurrency;
 mod datatypes;
 mod execute;

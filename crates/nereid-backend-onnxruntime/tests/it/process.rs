@@ -132,7 +132,7 @@ fn threads_of_a_session() {
         let mut config = unary_config(8, Fp32, &[2]);
         config.parameters.insert("intra_op_thread_count".into(), "4".into());
         let fixture = Fixture::new(config, &unary("Neg", Fp32, &[-1, 2]));
-        let instance = fixture.instance();
+        let instance = fixture.cpu_instance();
         assert_eq!(thread_count(), before + 3); // the caller is the fourth
         drop(instance);
         assert_eq!(thread_count(), before);

@@ -54,6 +54,8 @@ pub struct Live {
 struct State {
     /// Most bytes of allocations.
     limit: u64,
+    /// Any address may be device memory.
+    trusts: bool,
     memory: Allocations,
     pinned: Allocations,
     streams: BTreeMap<u64, Arc<HostStream>>,
@@ -79,6 +81,7 @@ impl HostDevice {
     pub fn with_info(info: DeviceInfo) -> Arc<Self> {
         let state = State {
             limit: info.total_memory,
+            trusts: false,
             memory: Allocations::default(),
             pinned: Allocations::default(),
             streams: BTreeMap::new(),
@@ -97,6 +100,12 @@ impl HostDevice {
     /// From now on, an allocation fails with which there would be more than `bytes` of them.
     pub fn limit_memory(&self, bytes: u64) {
         self.state.lock().limit = bytes;
+    }
+
+    /// From now on, copies may also be from and to memory that others have allocated, as long as it is the host's: a library
+    /// does so that has an allocator of its own.
+    pub fn trust_addresses(&self) {
+        self.state.lock().trusts = true;
     }
 
     pub fn live(&self) -> Live {
@@ -158,7 +167,7 @@ impl HostDevice {
 
 impl State {
     fn have(&self, memory: &[(u64, usize)]) -> bool {
-        memory.iter().all(|(address, bytes)| self.memory.have(*address, *bytes))
+        self.trusts || memory.iter().all(|(address, bytes)| self.memory.have(*address, *bytes))
     }
 
     fn number(&mut self) -> u64 {
