@@ -23,6 +23,8 @@ mod shared_memory;
 mod status;
 pub mod trace;
 mod transport;
+#[cfg(feature = "tensorrt")]
+pub mod trt_build;
 mod verbose;
 mod version;
 

@@ -11,6 +11,10 @@ use nereid_server::{TRITON_VERSION, logging};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    #[cfg(feature = "tensorrt")]
+    if std::env::args_os().nth(1).is_some_and(|first| first == "trt-build") {
+        return nereid_server::trt_build::main(std::env::args_os().skip(2));
+    }
     let (options, warnings) = match cli::parse(std::env::args_os()) {
         Parsed::Run(options, warnings) => (options, warnings),
         Parsed::Help(help) => {

@@ -12,6 +12,7 @@ compile_error!(
 );
 
 mod abi;
+pub mod builder;
 mod context;
 mod datatype;
 mod engine;

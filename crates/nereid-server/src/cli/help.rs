@@ -9,6 +9,9 @@ const NO_BREAK: char = '\u{a0}';
 /// Every flag by group, in the order of the table, with its default.
 pub(super) fn usage() -> String {
     let mut text = String::from("Usage: nereid [options]\n");
+    if cfg!(feature = "tensorrt") {
+        text.push_str("       nereid trt-build [options], which builds TensorRT plans\n");
+    }
     for group in flags::GROUPS {
         if !group.name.is_empty() {
             text.push_str(&format!("\n{}:\n", group.name));

@@ -44,7 +44,6 @@ impl Owned {
     }
 
     /// The object, for calls that take it as an argument.
-    #[expect(dead_code, reason = "the builder follows")]
     pub(crate) fn as_ptr(&self) -> *mut Object {
         self.object.as_ptr()
     }

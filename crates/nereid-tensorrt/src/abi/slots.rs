@@ -4,8 +4,6 @@
 //! beginning of what stands there after the class. `std::size_t` and `char const *` are what they are in C; enumerations are
 //! `i32`, so that a number which this code does not know is an error and not undefined; booleans come back as bytes.
 
-#![allow(dead_code, reason = "the builder follows")]
-
 use std::ffi::{c_char, c_void};
 
 use super::layout::Dims;
@@ -134,7 +132,6 @@ slots! {
             "addOptimizationProfile(const IOptimizationProfile *)", Slot::at(25), Slot::at(23);
         set_pool_limit: fn(i32, usize), "setMemoryPoolLimit(MemoryPoolType, std::size_t)", Slot::at(43), Slot::at(32);
         set_optimization_level: fn(i32), "setBuilderOptimizationLevel(int32_t)", Slot::at(47), Slot::at(36);
-        set_progress_monitor: fn(*mut c_void), "setProgressMonitor(IProgressMonitor *)", Slot::at(56), Slot::at(45);
     }
 
     /// `IOptimizationProfile`.

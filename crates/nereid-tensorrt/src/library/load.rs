@@ -87,6 +87,11 @@ impl Library {
         &self.path
     }
 
+    /// Whether it can build plans.
+    pub fn has_builder(&self) -> bool {
+        self.object.has(CREATE_BUILDER)
+    }
+
     pub(crate) fn log(&self) -> &Log {
         &self.log
     }
@@ -105,7 +110,6 @@ impl Library {
     }
 
     /// `createInferBuilder_INTERNAL`, where the library has a builder.
-    #[expect(dead_code, reason = "the builder follows")]
     pub(crate) fn create_builder(&self) -> Option<CreateFunction> {
         // SAFETY: the type of that function in TensorRT 10 and 11.
         unsafe { self.object.function(CREATE_BUILDER) }

@@ -8,3 +8,4 @@ mod shared_object;
 
 pub use error::LoadError;
 pub use load::{Library, LoadOptions};
+pub(crate) use shared_object::SharedObject;

@@ -9,5 +9,6 @@ mod logs;
 mod majors;
 mod outputs;
 mod plans;
+mod real;
 mod runtimes;
 mod threads;
