@@ -11,7 +11,7 @@ use nereid_tensorrt::{AllocationStrategy, Runtime};
 use crate::fixture::{ADD_SUB, Folder, MAJORS, device, load, plan};
 
 /// Objects that the stand-in at `path` has made and not deleted.
-fn live(path: &Path) -> usize {
+pub(crate) fn live(path: &Path) -> usize {
     // SAFETY: a stand-in, which is loaded already.
     let library = unsafe { libloading::Library::new(path) }.expect("it is loaded");
     // SAFETY: its function of this name takes nothing and returns a number.

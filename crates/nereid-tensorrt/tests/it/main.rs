@@ -4,6 +4,7 @@ mod contexts;
 mod drops;
 mod engines;
 mod fixture;
+mod headers;
 mod loader;
 mod logs;
 mod majors;
