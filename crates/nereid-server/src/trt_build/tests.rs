@@ -257,7 +257,9 @@ fn without_a_gpu() {
     );
     // Copies: the system takes a file that was renamed for the one that it has loaded.
     fs::copy(folder.path("libnvinfer.so.11"), folder.path("libtensorrt_rtx.so.1")).unwrap();
-    fs::write(folder.path("libtensorrt_rtx.so.1.behaviour"), "version 1.7.0.1").unwrap();
+    for name in ["libtensorrt_rtx.so.1", "libtensorrt_onnxparser_rtx.so.1"] {
+        fs::write(folder.path(&format!("{name}.behaviour")), "version 1.7.0.1").unwrap();
+    }
     fs::copy(folder.path("libnvonnxparser.so.11"), folder.path("libtensorrt_onnxparser_rtx.so.1")).unwrap();
     let text = built(&folder.path("libtensorrt_rtx.so.1")).unwrap();
     assert!(text.contains("built by TensorRT-RTX 1.7.0.1"), "{text}");

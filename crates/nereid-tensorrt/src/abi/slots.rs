@@ -179,3 +179,6 @@ slots! {
         node_operator: fn() -> *const c_char, "nodeOperator() const", Slot::at(7), Slot::at(7);
     }
 }
+
+/// `ITensor::isShapeTensor` of TensorRT-RTX, the only method that is called there and lies elsewhere than in TensorRT 11.
+pub(crate) const RTX_IS_SHAPE_TENSOR: Slot<unsafe extern "C" fn(This) -> u8> = Slot::at(11);

@@ -6,7 +6,7 @@ use std::ptr::NonNull;
 use crate::abi::callbacks::text;
 use crate::abi::object::{Object, Owned, implementation};
 use crate::abi::slot::{Slot, This};
-use crate::abi::slots::{NetworkSlots, TensorSlots};
+use crate::abi::slots::{NetworkSlots, RTX_IS_SHAPE_TENSOR, TensorSlots};
 use crate::datatype::TensorDataType;
 use crate::error::TensorRtError;
 use crate::library::Library;
@@ -37,7 +37,7 @@ pub struct NetworkTensor {
     pub datatype: TensorDataType,
     /// -1: to be chosen at execution.
     pub shape: Vec<i64>,
-    /// Its values decide shapes; profiles are about them. Not known with TensorRT-RTX, whose profiles then are about shapes.
+    /// Its values decide shapes; profiles are about them.
     pub is_shape_tensor: bool,
 }
 
@@ -103,8 +103,11 @@ fn read(tensor: NonNull<Object>, library: &Library) -> Result<NetworkTensor, Ten
         let reason = format!("tensor '{name}' has {} dimensions; up to 8 are possible", dims.count());
         TensorRtError::refused("getDimensions", reason)
     })?;
-    // TensorRT-RTX has this method at another position.
-    let is_shape_tensor = library.flavor() != Flavor::Rtx && ask!(this, slots.is_shape_tensor) != 0;
+    let is_shape_tensor = match library.flavor() {
+        Flavor::Rtx => RTX_IS_SHAPE_TENSOR,
+        Flavor::Full | Flavor::Lean => slots.is_shape_tensor,
+    };
+    let is_shape_tensor = ask!(this, is_shape_tensor) != 0;
     Ok(NetworkTensor { shape: shape.to_vec(), name, datatype, is_shape_tensor })
 }
 

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use nereid_cuda::{Device, DeviceBuffer, RawStream};
-use nereid_tensorrt::{ExecutionContext, OutputAllocator};
+use nereid_tensorrt::{AllocationStrategy, ExecutionContext, OutputAllocator, Runtime};
 use parking_lot::Mutex;
 
-use crate::fixture::{MAJORS, bind, buffer, choose, context, device, enqueue, values};
+use crate::fixture::{Folder, MAJORS, bind, buffer, choose, context, device, enqueue, load, plan, values};
 
 const NONZERO: &str = "op nonzero\nin X 0 -1x2 1x2 2x2 4x2\nout Y 8 2x-1";
 
@@ -97,6 +97,21 @@ fn memory_grows_and_may_be_nothing() {
         }
         assert_eq!(allocator.state.lock().asked, [1, 16, 32, 16], "even nothing needs an address");
     }
+}
+
+/// TensorRT-RTX has left a method out of the allocator, so that the others lie elsewhere.
+#[test]
+fn the_allocator_of_tensorrt_rtx() {
+    let folder = Folder::new();
+    let library = load(&folder.add(11, "libtensorrt_rtx.so.1", "version 1.7.0.1"));
+    let device = device();
+    let engine = Runtime::new(&library, &device).unwrap().deserialize(plan(NONZERO).as_bytes()).unwrap();
+    let mut context = engine.create_context(AllocationStrategy::Static).unwrap();
+    let state = Mutex::default();
+    let allocator = Arc::new(Growing { device: Arc::clone(&device), limit: u64::MAX, state });
+    context.set_output_allocator(1, Some(allocator.clone())).unwrap();
+    run(&mut context, &device, &[1., 0., 0., 2.]).unwrap();
+    assert_eq!(allocator.state.lock().shape, Some(vec![2, 2]));
 }
 
 #[test]

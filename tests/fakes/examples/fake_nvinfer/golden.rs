@@ -8,6 +8,9 @@ use super::object::die;
 
 const TABLE: &str = include_str!("../../../../crates/nereid-tensorrt/tests/slots_golden.tsv");
 
+/// The major version of TensorRT-RTX.
+const RTX: i32 = 1;
+
 /// The address point of a vtable.
 #[derive(Clone, Copy)]
 pub struct Vtable(pub *const usize);
@@ -63,7 +66,7 @@ pub fn position(class: &'static str, signature: &'static str) -> Option<usize> {
 
 fn find(class: &str, signature: &str) -> Option<usize> {
     let [major, minor, ..] = Behaviour::get().version;
-    let family = if crate::VERSION[0] == major { minor } else { i32::MAX };
+    let newest = if [crate::VERSION[0], RTX].contains(&major) { minor } else { i32::MAX };
     TABLE.lines().find_map(|line| {
         let fields: Vec<&str> = line.split('\t').collect();
         let [row_family, row_class, slot, since, text] = fields[..] else { return None };
@@ -71,10 +74,15 @@ fn find(class: &str, signature: &str) -> Option<usize> {
         let prefix = format!("{class}::");
         let found = whole.match_indices(&prefix).any(|(at, _)| whole[at + prefix.len()..] == *signature);
         let minor: i32 = since.split('.').nth(1)?.parse().ok()?;
-        let is_there = minor <= family || class.starts_with("IParser");
-        (row_family == crate::FAMILY && row_class == class && found && is_there)
+        let is_there = minor <= newest || class.starts_with("IParser");
+        (row_family == family() && row_class == class && found && is_there)
             .then(|| slot.parse().expect("a slot is a number"))
     })
+}
+
+/// Whose vtables these are: TensorRT-RTX has versions of its own.
+fn family() -> &'static str {
+    if Behaviour::get().version[0] == RTX { "RTX1_5" } else { crate::FAMILY }
 }
 
 type Entry = extern "C" fn();
@@ -83,12 +91,12 @@ type Entry = extern "C" fn();
 extern "C" fn unexpected<const SLOT: usize>() {
     let methods = TABLE.lines().filter(|line| {
         let mut fields = line.split('\t');
-        fields.next() == Some(crate::FAMILY) && fields.nth(1) == Some(&SLOT.to_string())
+        fields.next() == Some(family()) && fields.nth(1) == Some(&SLOT.to_string())
     });
     let methods: Vec<&str> = methods.filter_map(|line| line.rsplit('\t').next()).collect();
     die(&format!(
         "an unexpected virtual method was called: slot {SLOT} of {} {:?}, one of {methods:#?}",
-        crate::FAMILY,
+        family(),
         Behaviour::get().version
     ));
 }
