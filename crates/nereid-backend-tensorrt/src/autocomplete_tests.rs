@@ -123,6 +123,15 @@ fn hints_about_batching() {
     assert_eq!([got.inputs, got.outputs], specs_of(&[-1, 16]));
     let got = four(&[16]).complete(&fixed()).unwrap();
     assert_eq!(got.max_batch_size, Some(8));
+    // Two dimensions less are no batch.
+    let deep = TestEngine::default().tensor(input("INPUT0", &[-1, 4, 4])).profile(&[(
+        "INPUT0",
+        &[1, 4, 4],
+        &[8, 4, 4],
+        &[8, 4, 4],
+    )]);
+    let given = Given { inputs: vec![known("INPUT0", Fp32, &[16])], ..Default::default() };
+    assert_eq!(given.complete(&deep).unwrap().max_batch_size, None);
     // Given in the shape that the engine wants.
     let reshaped = DeclaredTensor { reshape: Some(&[16]), ..known("INPUT0", Fp32, &[4, 4]) };
     let given = Given { inputs: vec![reshaped], ..Default::default() };

@@ -117,7 +117,20 @@ fn repository_options(options: &Options) -> nereid_repository::Options {
     }
 }
 
-/// GPUs that the driver shows, without touching CUDA.
+/// GPUs that the driver shows to this process: whole ones or parts, and only those of `CUDA_VISIBLE_DEVICES`.
+#[cfg(feature = "cuda")]
+fn gpu_count() -> usize {
+    match nereid_cuda::driver::devices() {
+        Ok(devices) => devices.len(),
+        Err(why) => {
+            tracing::debug!("no GPUs: {why}");
+            0
+        }
+    }
+}
+
+/// GPUs that the machine has: this build cannot ask the driver.
+#[cfg(not(feature = "cuda"))]
 fn gpu_count() -> usize {
     let is_gpu = |name: &str| name.strip_prefix("nvidia").is_some_and(|n| n.parse::<u32>().is_ok());
     let devices = std::fs::read_dir("/dev").into_iter().flatten().flatten();

@@ -58,6 +58,7 @@ pub(crate) fn validate(config: &ModelConfig, gpus: Gpus) -> Result<()> {
         if !group.profile.is_empty() {
             check_profiles(config, group, &subject)?;
         }
+        check_secondary_devices(config, group)?;
     }
     let wanted = config.instance_group.iter().try_fold(0_usize, |sum, group| {
         let devices = group.gpus.len().max(1);
@@ -159,17 +160,46 @@ fn check_profiles(config: &ModelConfig, group: &ModelInstanceGroup, subject: &st
             "{subject} and platform {platform}specifies profile field which is only supported for TensorRT models"
         )));
     }
-    match group.profile.iter().find(|profile| profile.parse::<u32>().is_err()) {
-        None => Ok(()),
-        Some(profile) => Err(Error::invalid_arg(format!(
-            "{subject} and platform {platform} specifies invalid profile {profile}. The field should contain the string \
-             representation of a non-negative integer."
-        ))),
+    for profile in &group.profile {
+        if profile_number(profile)? < 0 {
+            return Err(Error::invalid_arg(format!(
+                "{subject} and platform {platform} specifies invalid profile {profile}. The field should contain the \
+                 string representation of a non-negative integer."
+            )));
+        }
     }
+    Ok(())
+}
+
+/// The number at the start of `profile`; like C++'s `stoi`, which Triton uses, blanks before it and anything behind it are
+/// ignored.
+fn profile_number(profile: &str) -> Result<i32> {
+    if profile.is_empty() {
+        return Err(Error::invalid_arg("profile name must not be empty"));
+    }
+    let text = profile.trim_start();
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let count = digits.bytes().take_while(u8::is_ascii_digit).count();
+    let number = &text[..text.len() - digits.len() + count];
+    number.parse().map_err(|_| Error::invalid_arg(format!("unable to parse '{profile}': stoi")))
+}
+
+/// Which part of a GPU runs an engine besides it: the backend takes one.
+fn check_secondary_devices(config: &ModelConfig, group: &ModelInstanceGroup) -> Result<()> {
+    if group.secondary_devices.len() <= 1 || config.platform != TENSORRT.0 {
+        return Ok(());
+    }
+    Err(Error::invalid_arg(format!(
+        "{}_0 of model {} must have either zero or or one secondary devices",
+        group.name, config.name
+    )))
 }
 
 #[cfg(test)]
 mod tests {
+    use nereid_protocol::inference::model_instance_group::SecondaryDevice;
+    use nereid_protocol::inference::model_instance_group::secondary_device::SecondaryDeviceKind;
+
     use super::*;
 
     fn config(groups: Vec<ModelInstanceGroup>) -> ModelConfig {
@@ -280,5 +310,40 @@ mod tests {
             0,
             "instance groups of model m ask for more than 4096 instances",
         );
+    }
+
+    #[test]
+    fn groups_of_engines() {
+        let check = |group: ModelInstanceGroup, expected: Result<(), &str>| {
+            let (platform, backend) = (TENSORRT.0.into(), TENSORRT.1.into());
+            let mut config = ModelConfig { platform, backend, ..config(vec![group]) };
+            let gpus = Gpus { count: 1, min_compute_capability: 6.0 };
+            normalize(&mut config, gpus);
+            let got = validate(&config, gpus).map_err(|e| e.with_code());
+            assert_eq!(got, expected.map_err(|text| format!("Invalid argument: {text}")));
+        };
+        let profile = |profile: &str| ModelInstanceGroup {
+            profile: vec!["0".into(), profile.into()],
+            ..group(Kind::Gpu, 1, &[])
+        };
+        check(profile("1"), Ok(()));
+        check(profile(" 2 "), Ok(()));
+        check(profile("3rd"), Ok(()));
+        check(
+            profile("-1"),
+            Err(
+                "instance group m_0 of model m and platform tensorrt_plan specifies invalid profile -1. The field should \
+                 contain the string representation of a non-negative integer.",
+            ),
+        );
+        check(profile("best"), Err("unable to parse 'best': stoi"));
+        check(profile("99999999999"), Err("unable to parse '99999999999': stoi"));
+        check(profile(""), Err("profile name must not be empty"));
+        let cores = |count| {
+            let core = SecondaryDevice { kind: SecondaryDeviceKind::KindNvdla as i32, device_id: 1 };
+            ModelInstanceGroup { secondary_devices: vec![core; count], ..group(Kind::Gpu, 1, &[]) }
+        };
+        check(cores(1), Ok(()));
+        check(cores(2), Err("m_0_0 of model m must have either zero or or one secondary devices"));
     }
 }
