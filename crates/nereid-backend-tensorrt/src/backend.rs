@@ -97,3 +97,7 @@ impl Backend for TensorRt {
         Ok(Box::new(TensorRtModel::new(&self.platform, request)?))
     }
 }
+
+#[cfg(test)]
+#[path = "backend_tests.rs"]
+mod tests;

@@ -1,35 +1,34 @@
-//! What all models of the backend share: the GPUs, the library of TensorRT and its plugins, and what the command line says.
+//! What all models of the backend share: the GPUs, the libraries of TensorRT and their plugins, and what the command line
+//! says.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use nereid_core::{Error, Result};
 use nereid_cuda::{Device, PinnedPool, driver};
-use nereid_tensorrt::{Library, LoadOptions};
+use nereid_tensorrt::{Libraries, Library, LoadOptions};
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::settings::Settings;
 
-/// See above. Making it is cheap: GPUs and library are looked for when the first model needs them.
+/// See above. Making it is cheap: GPUs and libraries are looked for when the first model needs them.
 #[derive(Debug)]
 pub(crate) struct Platform {
     pub(crate) settings: Settings,
-    /// Where the library is; `None`: where the binding looks.
-    library_path: Option<PathBuf>,
+    libraries: Libraries,
+    prepared: Mutex<Prepared>,
     /// `None`: those of the driver.
     given: Option<Vec<Arc<dyn Device>>>,
     pool: Arc<PinnedPool>,
     min_compute_capability: f64,
-    loaded: Mutex<Option<Loaded>>,
     creation: Mutex<()>,
 }
 
-/// The library, and what went wrong with plugins.
-#[derive(Debug, Clone)]
-pub(crate) struct Loaded {
-    pub(crate) library: Arc<Library>,
-    /// A plan that needs one of these fails, and then they are the reason.
-    pub(crate) plugin_failures: Arc<[String]>,
+/// Libraries that have been given the plugins.
+#[derive(Debug, Default)]
+struct Prepared {
+    paths: Vec<PathBuf>,
+    failures: Vec<String>,
 }
 
 impl Platform {
@@ -40,10 +39,11 @@ impl Platform {
         pool: Option<Arc<PinnedPool>>,
         min_compute_capability: f64,
     ) -> Self {
-        let library_path = settings.library.clone().or(library_path);
-        let (loaded, creation) = (Mutex::default(), Mutex::default());
+        let path = settings.library.clone().or(library_path);
+        let libraries = Libraries::new(LoadOptions { path, allow_rtx: true, ..Default::default() });
+        let (prepared, creation) = (Mutex::default(), Mutex::default());
         let pool = pool.unwrap_or_else(|| PinnedPool::new(usize::MAX));
-        Self { settings, library_path, given, pool, min_compute_capability, loaded, creation }
+        Self { settings, libraries, prepared, given, pool, min_compute_capability, creation }
     }
 
     /// The GPUs of the machine, by their numbers.
@@ -76,34 +76,32 @@ impl Platform {
         Ok(device)
     }
 
-    /// The library, loaded by the first call that succeeds. The caller has found a GPU: without a driver, some libraries of
-    /// TensorRT crash.
-    ///
-    /// # Errors
-    /// `Unavailable`, with every path that was tried.
-    pub(crate) fn library(&self) -> Result<Loaded> {
-        let mut loaded = self.loaded.lock();
-        if let Some(loaded) = &*loaded {
-            return Ok(loaded.clone());
+    /// The libraries of TensorRT. The caller has found a GPU: without a driver, some of them crash.
+    pub(crate) fn libraries(&self) -> &Libraries {
+        &self.libraries
+    }
+
+    /// Gives `library` the plugins, unless it has them.
+    pub(crate) fn prepare(&self, library: &Library) {
+        let mut prepared = self.prepared.lock();
+        let path = library.path();
+        if prepared.paths.iter().any(|known| known == path) {
+            return;
         }
-        let options = LoadOptions { path: self.library_path.clone(), allow_rtx: true, ..Default::default() };
-        let library = Library::load(&options).map_err(|e| Error::unavailable(e.to_string()))?;
-        tracing::info!(
-            "{} {} from '{}'",
-            library.flavor().name(),
-            library.version(),
-            library.path().display()
-        );
+        prepared.paths.push(path.to_owned());
+        tracing::info!("{} {} from '{}'", library.flavor().name(), library.version(), path.display());
         library.load_standard_plugins();
-        let mut failures = Vec::new();
-        for path in &self.settings.plugins {
-            if let Err(e) = library.load_plugins(path) {
+        for plugins in &self.settings.plugins {
+            if let Err(e) = library.load_plugins(plugins) {
                 tracing::error!("{e}");
-                failures.push(e.to_string());
+                prepared.failures.push(e.to_string());
             }
         }
-        let plugin_failures = failures.into();
-        Ok(loaded.insert(Loaded { library, plugin_failures }).clone())
+    }
+
+    /// What went wrong with plugins: a plan that needs one of them fails, and then they are the reason.
+    pub(crate) fn plugin_failures(&self) -> Vec<String> {
+        self.prepared.lock().failures.clone()
     }
 
     /// In which page-locked memory counts.

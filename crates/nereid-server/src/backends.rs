@@ -46,3 +46,8 @@ fn tensorrt(options: &Options) -> Result<Arc<dyn Backend>> {
     let options = nereid_backend_tensorrt::Options { settings, ..Default::default() };
     Ok(Arc::new(nereid_backend_tensorrt::TensorRt::new(options)?))
 }
+
+#[cfg(test)]
+#[cfg(feature = "tensorrt")]
+#[path = "tensorrt_tests.rs"]
+mod tensorrt_tests;
