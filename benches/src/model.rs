@@ -211,6 +211,32 @@ mod tests {
     }
 
     #[test]
+    fn tensors_in_shared_memory_are_named_and_not_sent() {
+        let regions = Regions { input: "i".into(), output: "o".into() };
+        let sample = Sample { regions: Some(regions), ..sample() };
+        let request = sample.http_request("h:1");
+        let text = String::from_utf8(request).unwrap();
+        let (_, json) = text.split_once("\r\n\r\n").unwrap();
+        let json: serde_json::Value = serde_json::from_str(json).unwrap();
+        let place =
+            |name: &str| serde_json::json!({"shared_memory_region": name, "shared_memory_byte_size": 16});
+        assert_eq!(json["inputs"][0]["parameters"], place("i"));
+        assert_eq!(json["outputs"][0]["parameters"], place("o"));
+
+        let answer = |shape: [i64; 2]| {
+            let output = serde_json::json!({"name": "out", "datatype": "FP32", "shape": shape});
+            serde_json::json!({"model_name": "m", "outputs": [output]}).to_string()
+        };
+        let (good, bad) = (answer([2, 2]), answer([1, 2]));
+        assert!(sample.check_http(good.as_bytes(), good.len()).is_ok());
+        assert!(sample.check_http(bad.as_bytes(), bad.len()).is_err());
+        assert!(
+            sample.check_http(format!("{good}data").as_bytes(), good.len()).is_err(),
+            "it is in the answer"
+        );
+    }
+
+    #[test]
     fn answers_are_checked() {
         let sample = sample();
         let json = sample.http_answer_json();

@@ -1,6 +1,7 @@
 """The script that checks GPU machines, where there is none: packing, unpacking, and a run whose GPU steps say why they were
 not made. On a machine with a GPU the last one checks the GPU."""
 
+import ast
 import importlib
 import json
 import lzma
@@ -210,6 +211,20 @@ def test_what_needs_no_gpu_is_checked(report: dict) -> None:
     passed = {row["step"] for row in report["rows"] if row["status"] == "pass"}
     assert {"cpu answers", "shared memory", "load errors", "metrics", "memory"} <= passed
     assert not [row for row in report["rows"] if row["status"] == "fail"]
+
+
+def test_the_server_is_measured_beside_a_bare_loop(report: dict) -> None:
+    """Where the bench is built, as it is after the Rust tests."""
+    rows = [row for row in report["rows"] if row["step"] == "throughput cpu"]
+    if rows[0]["status"] == "not run":
+        pytest.skip(rows[0]["seen"])
+    assert len(rows) == 2 * 5 and all(row["numbers"]["rows_per_s"] > 0 for row in rows)
+    assert {row["numbers"]["ratio"] > 0 for row in rows if "ratio" in row["numbers"]} == {True}
+
+
+def test_old_pythons_read_the_script() -> None:
+    for file in SOURCES.glob("*.py"):
+        ast.parse(file.read_text(), str(file), feature_version=(3, 10))
 
 
 def test_what_needs_a_gpu_says_so(report: dict) -> None:

@@ -34,14 +34,15 @@ def on_cuda(context: Context, findings: Findings) -> None:
     for model in present:
         names = {f"{model.name}_cpu": (model, CPU), f"{model.name}_gpu": (model, GPU), f"{model.name}_auto": (model, "")}
         repository = models.repository(context.bundle, context.work / "cuda", names)
-        with launch.served(context, f"cuda-{model.name}", repository) as server:
+        with launch.served(context, f"cuda-{model.name}", repository, "--log-verbose=1") as server:
             inputs = [models.batch(context.bundle, model, rows) for rows in ((1, 3, 8) if model is models.MNIST else (1, 4))]
             wanted = models.answers(server, f"{model.name}_cpu", model, inputs)
             for kind in ("gpu", "auto"):
                 _compare(findings, model, kind, models.answers(server, f"{model.name}_{kind}", model, inputs), wanted)
-            placed = [line for line in server.log.read_text().splitlines() if "GPU device" in line]
-            expected = 2 * driver.count
-            findings.check(f"{model.name}, instances on GPUs", len(placed) == expected, f"{len(placed)} in the log, {expected} expected")
+            log = server.log.read_text(errors="replace")
+            on_gpu = {name for name in names if f"CUDA Execution Accelerator is set for '{name}'" in log}
+            right = on_gpu == set(names) - {f"{model.name}_cpu"}
+            findings.check(f"{model.name}, who uses CUDA", right, f"{', '.join(sorted(on_gpu)) or 'nobody'}, of {driver.count} GPU(s)")
 
 
 def _compare(findings: Findings, model: Model, kind: str, got: object, wanted: object) -> None:

@@ -2,11 +2,12 @@
 
 import contextlib
 
+import check_plans
 import launch
 import machine
 import models
 from check_answers import CPU, GPU
-from check_errors import CONFIG
+from check_errors import CONFIG, libraries
 from cuda import Management
 from outcome import Findings
 from runner import Context
@@ -27,13 +28,20 @@ def run(context: Context, findings: Findings) -> None:
     repository = models.repository(context.bundle, context.work / "memory", changes)
     (repository / "broken" / "1").mkdir(parents=True)
     (repository / "broken" / "config.pbtxt").write_text(CONFIG)
-    (repository / "broken" / "1" / "model.plan").write_bytes(bytes(range(256)) * 4096)
+    (repository / "broken" / "1" / "model.plan").write_bytes(b"ftrt" + bytes(range(256)) * 4096)
+    plan = check_plans.made(context, models.MNIST)
+    if plan:
+        check_plans.add(context, repository, "plan", models.MNIST, plan.file)
+    library = next(iter(libraries(context).values()), None)
+    flags = plan.flags() if plan else [f"--backend-config=tensorrt,lib={library}"] if library else []
     loads = 20 if context.quick else 100
-    with launch.served(context, "memory", repository, "--model-control-mode=explicit") as server:
+    with launch.served(context, "memory", repository, "--model-control-mode=explicit", *flags) as server:
         _grows(findings, server, "cpu", loads, "process", lambda: resident(server))
         machine.Driver()
         management = Management()
         _grows(findings, server, "broken", loads, "GPU", management.used)
+        if plan:
+            _grows(findings, server, "plan", loads, "GPU", management.used)
         machine.needs(machine.CUDA_PROVIDER_NEEDS, "ONNX Runtime's CUDA provider")
         _grows(findings, server, "gpu", loads, "GPU", management.used)
 

@@ -1,4 +1,4 @@
-"""GPU metrics of the metrics page against what the driver's tools say at the same time."""
+"""GPU metrics of the metrics page against what nvidia-smi, or else NVML, says at the same time."""
 
 import re
 
@@ -29,18 +29,31 @@ def run(context: Context, findings: Findings) -> None:
             absent = not re.search(r"^nv_gpu_", page, re.MULTILINE)
             findings.check("without a GPU, nothing of GPUs", absent, "no nv_gpu_… on the page" if absent else "there is nv_gpu_… on the page")
             raise NotRun(f"GPU metrics: {reason}") from None
-        facts = Management().facts()
-        _compare(findings, server.metrics(), str(facts["uuid"]), facts)
+        source, facts = _facts()
+        _compare(findings, server.metrics(), source, facts)
 
 
-def _compare(findings: Findings, page: str, uuid: str, facts: dict[str, float]) -> None:
+def _facts() -> tuple[str, dict[str, float | str]]:
+    """Who says it, and what, of the first GPU."""
+    smi = machine.nvidia_smi("uuid,memory.total,memory.used,power.draw,power.limit")
+    try:
+        uuid, *numbers = smi[0]
+        total, used, power, limit = map(float, numbers)
+    except (IndexError, ValueError):  # no nvidia-smi, or one that says [N/A]
+        return "NVML", Management().facts()
+    names = ["nv_gpu_memory_total_bytes", "nv_gpu_memory_used_bytes", "nv_gpu_power_usage", "nv_gpu_power_limit"]
+    return "nvidia-smi", {"uuid": uuid, **dict(zip(names, (total * 2**20, used * 2**20, power, limit)))}
+
+
+def _compare(findings: Findings, page: str, source: str, facts: dict[str, float | str]) -> None:
+    uuid = str(facts["uuid"])
     for name, limit in CLOSE.items():
         shown = _value(page, name, uuid)
         if shown is None:
             findings.add(name, "fail", f"not on the page for {uuid}")
             continue
         apart = abs(shown - facts[name]) / max(abs(shown), abs(facts[name]), 1e-9)
-        findings.check(name, apart <= limit, f"{shown:g}, NVML says {facts[name]:g}", shown=shown, nvml=facts[name])
+        findings.check(name, apart <= limit, f"{shown:g}, {source} says {facts[name]:g}", shown=shown, said=facts[name])
     for name in OTHERS:
         shown = _value(page, name, uuid)
         findings.check(name, shown is not None, "not on the page" if shown is None else f"{shown:g}")

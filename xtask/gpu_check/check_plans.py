@@ -47,12 +47,18 @@ def made(context: Context, model: Model) -> Plan | None:
 def repository(context: Context, model: Model, plan: pathlib.Path) -> pathlib.Path:
     """A model repository with `plan` under the model's name, and the ONNX model on the CPU as `…_cpu`."""
     folder = models.repository(context.bundle, context.work / "plan", {f"{model.name}_cpu": (model, CPU)})
-    (folder / model.name / "1").mkdir(parents=True)
-    text = (context.bundle / "models" / model.name / "config.pbtxt").read_text()
-    text = re.sub(r'^platform: ".*"\n', 'platform: "tensorrt_plan"\n', text, flags=re.MULTILINE)
-    (folder / model.name / "config.pbtxt").write_text(re.sub(r" *label_filename:.*\n", "", text))
-    shutil.copy(plan, folder / model.name / "1" / "model.plan")
+    add(context, folder, model.name, model, plan)
     return folder
+
+
+def add(context: Context, folder: pathlib.Path, name: str, model: Model, plan: pathlib.Path) -> None:
+    """Adds `plan`, of `model`, to the model repository `folder` as `name`."""
+    (folder / name / "1").mkdir(parents=True)
+    text = (context.bundle / "models" / model.name / "config.pbtxt").read_text()
+    for pattern, replacement in (("name: .*", f'name: "{name}"'), ("platform: .*", 'platform: "tensorrt_plan"')):
+        text = re.sub(f"^{pattern}$", replacement, text, flags=re.MULTILINE)
+    (folder / name / "config.pbtxt").write_text(re.sub(r" *label_filename:.*\n", "", text))
+    shutil.copy(plan, folder / name / "1" / "model.plan")
 
 
 def full(context: Context, findings: Findings) -> None:

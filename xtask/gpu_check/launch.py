@@ -19,7 +19,7 @@ def arrived(path: pathlib.Path, item: str) -> pathlib.Path:
 
 def environment(context: Context) -> dict[str, str]:
     """Variables with which the programs find ONNX Runtime, CUDA and TensorRT. A set ORT_DYLIB_PATH wins."""
-    wanted = [*machine.CUDA_PROVIDER_NEEDS, "libcuda.so.1", "libnvidia-ml.so.1", "libnvinfer.so.10", "libnvinfer.so.11"]
+    wanted = [*machine.CUDA_PROVIDER_NEEDS, *machine.CUDA_PROVIDER_LIKES, "libcuda.so.1", "libnvidia-ml.so.1", "libnvinfer.so.10", "libnvinfer.so.11"]
     variables = {"LD_LIBRARY_PATH": machine.search_path(wanted)}
     if not os.environ.get("ORT_DYLIB_PATH"):
         folder = arrived(context.bundle / "lib" / "onnxruntime", "onnxruntime")

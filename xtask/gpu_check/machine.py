@@ -16,7 +16,9 @@ import sys
 from outcome import NotRun
 
 # What ONNX Runtime's CUDA provider of the pinned build links to; cuDNN is loaded by it at run time.
-CUDA_PROVIDER_NEEDS = ["libcudart.so.13", "libcublas.so.13", "libcublasLt.so.13", "libcurand.so.10", "libcufft.so.12", "libcudnn.so.9"]
+CUDA_PROVIDER_NEEDS = ["libcudart.so.13", "libcublas.so.13", "libcublasLt.so.13", "libcurand.so.10", "libcudnn.so.9"]
+# What cuDNN compiles kernels with.
+CUDA_PROVIDER_LIKES = ["libnvrtc.so.13"]
 
 # Where packages of CUDA put their libraries, below a site-packages folder.
 PACKAGED = ["nvidia/*/lib", "torch/lib", "tensorrt_libs", "tensorrt_lean_libs", "tensorrt_rtx_libs"]

@@ -15,11 +15,11 @@ STEPS = [
     Step("shared memory", 60, check_shared_memory.system),
     Step("cuda shared memory", 90, check_shared_memory.cuda),
     Step("load errors", 90, check_errors.run),
+    Step("metrics", 60, check_metrics.run),
+    Step("throughput cuda", 150, check_throughput.cuda),
     Step("plan by TensorRT", 180, check_plans.full),
     Step("plan by TensorRT 8", 240, check_plans.eight),
-    Step("metrics", 60, check_metrics.run),
     Step("memory", 120, check_memory.run),
-    Step("throughput cuda", 150, check_throughput.cuda),
     Step("throughput tensorrt", 150, check_throughput.tensorrt),
     Step("throughput cpu", 60, check_throughput.cpu),
 ]

@@ -1,7 +1,8 @@
 """Builds a version-compatible engine with TensorRT 8.6 through its C++ vtables.
 
 Slots and structures are those of the 8.6 headers (Itanium C++ ABI, Linux): a public object is a pointer to its vtable, and
-behind it one to the implementation, whose vtable is called here. Not seen to run: it needs a GPU from the first object on.
+behind it one to the implementation, whose vtable is called here. Seen to run against a stand-in compiled from NVIDIA's 8.6.1
+headers; the real library needs a GPU from its first object on, and has not been driven so far.
 """
 
 import ctypes
