@@ -46,8 +46,10 @@ class Gpu(machine.Driver):
         return bytes(handle)
 
 
-class _MemoryInfo(ctypes.Structure):
-    _fields_ = [("total", ctypes.c_uint64), ("free", ctypes.c_uint64), ("used", ctypes.c_uint64)]
+class _Memory(ctypes.Structure):
+    """`nvmlMemory_v2_t`; its `used` is without what the driver reserves, as nvidia-smi shows it."""
+
+    _fields_ = [("version", ctypes.c_uint), *((name, ctypes.c_uint64) for name in ("total", "reserved", "free", "used"))]
 
 
 class Management:
@@ -63,27 +65,29 @@ class Management:
         if self.library.nvmlInit_v2() != 0 or self.library.nvmlDeviceGetHandleByIndex_v2(0, ctypes.byref(self.handle)) != 0:
             raise NotRun("NVML sees no GPU")
 
+    def memory(self) -> _Memory:
+        memory = _Memory(version=ctypes.sizeof(_Memory) | 2 << 24)
+        code = self.library.nvmlDeviceGetMemoryInfo_v2(self.handle, ctypes.byref(memory))
+        if code != 0:
+            raise Failed(f"nvmlDeviceGetMemoryInfo_v2 gives {code}")
+        return memory
+
     def used(self) -> int:
         """Bytes of the GPU's memory that are in use, by anybody."""
-        info = _MemoryInfo()
-        code = self.library.nvmlDeviceGetMemoryInfo(self.handle, ctypes.byref(info))
-        if code != 0:
-            raise Failed(f"nvmlDeviceGetMemoryInfo gives {code}")
-        return info.used
+        return self.memory().used
 
     def _number(self, name: str) -> int:
         value = ctypes.c_uint()
         return value.value if getattr(self.library, name)(self.handle, ctypes.byref(value)) == 0 else 0
 
-    def facts(self) -> dict[str, float]:
+    def facts(self) -> dict[str, float | str]:
         """What the metrics page shows as well, by the names of its metrics, with the GPU's UUID as `uuid`."""
-        info, text = _MemoryInfo(), ctypes.create_string_buffer(96)
-        self.library.nvmlDeviceGetMemoryInfo(self.handle, ctypes.byref(info))
+        memory, text = self.memory(), ctypes.create_string_buffer(96)
         self.library.nvmlDeviceGetUUID(self.handle, text, ctypes.c_uint(len(text)))
         return {
             "uuid": text.value.decode(),
-            "nv_gpu_memory_total_bytes": info.total,
-            "nv_gpu_memory_used_bytes": info.used,
+            "nv_gpu_memory_total_bytes": memory.total,
+            "nv_gpu_memory_used_bytes": memory.used,
             "nv_gpu_power_usage": self._number("nvmlDeviceGetPowerUsage") / 1000,
-            "nv_gpu_power_limit": self._number("nvmlDeviceGetEnforcedPowerLimit") / 1000,
+            "nv_gpu_power_limit": self._number("nvmlDeviceGetPowerManagementLimit") / 1000,
         }
