@@ -186,25 +186,39 @@ def test_a_step_that_hangs_or_crashes_costs_its_own_rows(tmp_path: pathlib.Path)
     assert {r.status for r in late} == {"not run"} and outcome.summary(late) == "0 pass, 0 fail, 3 not run"
 
 
+class Machine:
+    """A machine to check, in a folder: the models are packed and unpacked, the programs, large as they are in a debug build,
+    are linked."""
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        self.folder, self.bundle, self.environment = folder, folder / "work/bundle", dict(os.environ)
+        files = {f"{to}/{p.relative_to(models.ROOT / source)}": str(p) for to, source in PROGRAMS.items() for p in (models.ROOT / source).rglob("*") if p.is_file()}
+        packer = subprocess.run([sys.executable, str(SOURCES / "pack.py"), str(folder / "out")], input=json.dumps({"programs": files}), text=True, check=False)
+        assert packer.returncode == 0
+        for name, path in (("nereid", pathlib.Path(binary())), ("bench", pathlib.Path(binary()).with_name("bench"))):
+            self.link(f"bin/{name}", path)
+
+    def link(self, name: str, path: pathlib.Path) -> None:
+        """Puts `path` into the bundle, if it is there."""
+        (self.bundle / name).parent.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            (self.bundle / name).symlink_to(path)
+
+    def check(self, *flags: str) -> dict:
+        """The numbers of a run in which nothing failed."""
+        command = [sys.executable, str(self.folder / "out/gpu-check.pyz"), "--work", str(self.folder / "work"), "--quick"]
+        command += ["--json", str(self.folder / "numbers"), "--markdown", str(self.folder / "table"), *flags]
+        run = subprocess.run(command, capture_output=True, text=True, check=False, env=self.environment)
+        print(run.stdout)
+        assert run.returncode == 0, run.stdout
+        report = json.loads((self.folder / "numbers").read_text())
+        assert len((self.folder / "table").read_text().splitlines()) == len(report["rows"]) + 2
+        return report
+
+
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> dict:
-    """A whole run: the models are packed and unpacked, the programs, large as they are in a debug build, are linked."""
-    folder = tmp_path_factory.mktemp("gpu_check")
-    files = {f"{to}/{p.relative_to(models.ROOT / source)}": str(p) for to, source in PROGRAMS.items() for p in (models.ROOT / source).rglob("*") if p.is_file()}
-    packer = subprocess.run([sys.executable, str(SOURCES / "pack.py"), str(folder / "out")], input=json.dumps({"programs": files}), text=True, check=False)
-    assert packer.returncode == 0
-    programs = folder / "work/bundle/bin"
-    programs.mkdir(parents=True)
-    for name, path in (("nereid", pathlib.Path(binary())), ("bench", pathlib.Path(binary()).with_name("bench"))):
-        if path.exists():
-            (programs / name).symlink_to(path)
-    command = [sys.executable, str(folder / "out/gpu-check.pyz"), "--work", str(folder / "work"), "--quick", "--json", str(folder / "numbers"), "--markdown", str(folder / "table")]
-    run = subprocess.run(command, capture_output=True, text=True, check=False)
-    print(run.stdout)
-    assert run.returncode == 0, run.stdout
-    report = json.loads((folder / "numbers").read_text())
-    assert len((folder / "table").read_text().splitlines()) == len(report["rows"]) + 2
-    return report
+    return Machine(tmp_path_factory.mktemp("gpu_check")).check()
 
 
 def test_what_needs_no_gpu_is_checked(report: dict) -> None:
@@ -233,6 +247,43 @@ def test_what_needs_a_gpu_says_so(report: dict) -> None:
     steps = ["cuda answers", "cuda shared memory", "plan by TensorRT", "plan by TensorRT 8", "throughput cuda", "throughput tensorrt"]
     for step in steps:
         assert [(r["status"], r["seen"]) for r in report["rows"] if r["step"] == step] == [("not run", "no CUDA driver: libcuda.so.1 is not found")]
+
+
+STAND_INS = pathlib.Path(binary()).with_name("examples")
+PLAN = """\
+FAKEPLAN
+name mnist_mlp
+op identity
+in input 0 -1x1x28x28 1x1x28x28 4x1x28x28 8x1x28x28
+out output 0 -1x10
+end
+"""
+
+
+@pytest.mark.skipif(not (STAND_INS / "libfake_cuda.so").exists(), reason="the stand-ins are not built: the Rust tests build them")
+def test_the_script_on_stand_ins(tmp_path: pathlib.Path) -> None:
+    """Libraries that stand in for those of NVIDIA show that the script itself works; of a GPU they show nothing."""
+    machine, libraries = Machine(tmp_path), tmp_path / "libraries"
+    libraries.mkdir()
+    for name, stand_in in (("libcuda.so.1", "cuda"), ("libnvidia-ml.so.1", "nvml")):
+        (libraries / name).symlink_to(STAND_INS / f"libfake_{stand_in}.so")
+    for major in (10, 11):
+        machine.link(f"lib/tensorrt-lean/libnvinfer_lean.so.{major}", STAND_INS / f"libfake_nvinfer_{major}.so")
+    machine.environment |= {"LD_LIBRARY_PATH": str(libraries), "PATH": "/usr/bin:/bin"}
+    plans, lean = tmp_path / "work/steps/plans", machine.bundle / "lib/tensorrt-lean/libnvinfer_lean.so.10"
+    plans.mkdir(parents=True)
+    (plans / "mnist_mlp.plan").write_text(PLAN)
+    record = {"file": str(plans / "mnist_mlp.plan"), "library": str(lean), "version_compatible": True}
+    (plans / "mnist_mlp.json").write_text(json.dumps(record))
+
+    rows = machine.check("--only", "cuda shared memory,load errors,metrics,memory,throughput tensorrt")["rows"]
+    passed = [(row["step"], row["what"]) for row in rows if row["status"] == "pass"]
+    assert ("cuda shared memory", "input and output in cuda memory, KIND_CPU") in passed
+    assert {what for step, what in passed if step == "load errors"} == {f"{plan} plan, library lean {major}" for plan in ("empty", "garbage", "ftrt", "onnx") for major in (10, 11)}
+    assert {"nv_gpu_memory_used_bytes", "nv_gpu_power_usage", "nv_gpu_utilization"} <= {what for step, what in passed if step == "metrics"}
+    assert len([what for step, what in passed if step == "memory"]) == 3
+    measured = [row["what"] for row in rows if row["step"] == "throughput tensorrt" and row["status"] == "seen"]
+    assert "mnist_mlp, batch 8, bare loop" in measured and "mnist_mlp, batch 8, HTTP, cuda shared memory, 4 in flight" in measured
 
 
 def test_differences_are_relative_to_the_largest_value() -> None:
