@@ -260,13 +260,21 @@ end
 """
 
 
-@pytest.mark.skipif(not (STAND_INS / "libfake_cuda.so").exists(), reason="the stand-ins are not built: the Rust tests build them")
+def offers(stand_in: str, symbol: str) -> bool:
+    """Whether that library is built, as it is after the Rust tests, and has what is called here."""
+    library = STAND_INS / f"libfake_{stand_in}.so"
+    return library.exists() and symbol.encode() in library.read_bytes()
+
+
+@pytest.mark.skipif(not (offers("cuda", "cuInit") and offers("nvml", "nvmlInit_v2")), reason="the stand-ins are not built")
 def test_the_script_on_stand_ins(tmp_path: pathlib.Path) -> None:
     """Libraries that stand in for those of NVIDIA show that the script itself works; of a GPU they show nothing."""
     machine, libraries = Machine(tmp_path), tmp_path / "libraries"
     libraries.mkdir()
     for name, stand_in in (("libcuda.so.1", "cuda"), ("libnvidia-ml.so.1", "nvml")):
         (libraries / name).symlink_to(STAND_INS / f"libfake_{stand_in}.so")
+    gpu = "uuid=GPU-00000000-0000-0000-0000-000000000000 name=Fake_GPU pci=00000000:00:00.0 mig=off utilization=37"
+    (libraries / "fake_nvml.conf").write_text(f"gpu {gpu} total=1073741824 used=400000000 power=123456 limit=700000 energy=1000000\n")
     for major in (10, 11):
         machine.link(f"lib/tensorrt-lean/libnvinfer_lean.so.{major}", STAND_INS / f"libfake_nvinfer_{major}.so")
     machine.environment |= {"LD_LIBRARY_PATH": str(libraries), "PATH": "/usr/bin:/bin"}

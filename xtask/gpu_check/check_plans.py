@@ -69,16 +69,28 @@ def full(context: Context, findings: Findings) -> None:
         raise NotRun("no TensorRT is installed here (libnvinfer.so.10 or 11 with its libnvonnxparser)")
     for model in models.present(context.bundle):
         plan = Plan(context.folder("plans") / f"{model.name}.plan", library, False)
-        shapes = ["x".join(map(str, (rows, *model.row))) for rows in ROWS[model]]
-        command = [str(launch.arrived(context.bundle / "bin" / "nereid", "programs")), "trt-build"]
-        command += [f"--onnx={models.onnx_file(context.bundle, model)}", f"--saveEngine={plan.file}"]
-        command += [f"--{which}Shapes=input:{shape}" for which, shape in zip(("min", "opt", "max"), shapes)]
-        environment = {**os.environ, **launch.environment(context), "TENSORRT_LIB": str(library)}
-        built = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-        last = (built.stderr or built.stdout).strip().splitlines()[-1:] or [""]
-        size = plan.file.stat().st_size if plan.file.exists() else 0
-        findings.check(f"{model.name}, trt-build", built.returncode == 0 and size > 0, f"{size / 1e6:.1f} MB; {last[0]}", bytes=size)
+        _build(context, findings, model, plan)
         _serve(context, findings, model, plan)
+
+
+def rtx(context: Context, findings: Findings) -> None:
+    """`nereid trt-build` with TensorRT RTX, whose builder needs no GPU. Its plans run on GPUs of workstations only."""
+    library = launch.arrived(context.bundle / "lib" / "tensorrt-rtx" / "libtensorrt_rtx.so.1", "tensorrt-rtx")
+    for model in models.present(context.bundle):
+        _build(context, findings, model, Plan(context.folder("plans") / f"{model.name}.rtx.plan", library, False))
+
+
+def _build(context: Context, findings: Findings, model: Model, plan: Plan) -> None:
+    shapes = ["x".join(map(str, (rows, *model.row))) for rows in ROWS[model]]
+    command = [str(launch.arrived(context.bundle / "bin" / "nereid", "programs")), "trt-build", f"--lib={plan.library}"]
+    command += [f"--onnx={models.onnx_file(context.bundle, model)}", f"--saveEngine={plan.file}"]
+    command += [f"--{which}Shapes=input:{shape}" for which, shape in zip(("min", "opt", "max"), shapes)]
+    environment = {**os.environ, **launch.environment(context)}
+    built = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    size = plan.file.stat().st_size if plan.file.exists() else 0
+    if built.returncode != 0 or size == 0:
+        raise Failed(f"{model.name}, trt-build ended with {built.returncode}: {(built.stderr or built.stdout)[-400:]}")
+    findings.add(f"{model.name}, trt-build", "pass", f"{size / 1e6:.1f} MB", bytes=size)
 
 
 def eight(context: Context, findings: Findings) -> None:

@@ -18,6 +18,7 @@ STEPS = [
     Step("metrics", 60, check_metrics.run),
     Step("throughput cuda", 150, check_throughput.cuda),
     Step("plan by TensorRT", 180, check_plans.full),
+    Step("plan by TensorRT RTX", 90, check_plans.rtx),
     Step("plan by TensorRT 8", 240, check_plans.eight),
     Step("memory", 120, check_memory.run),
     Step("throughput tensorrt", 150, check_throughput.tensorrt),
