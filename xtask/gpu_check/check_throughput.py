@@ -14,7 +14,7 @@ import check_plans
 import launch
 import machine
 import models
-from check_answers import CPU, GPU
+from check_answers import CPU
 from check_shared_memory import regions
 from cuda import Gpu
 from models import Model
@@ -22,6 +22,7 @@ from outcome import SEEN, Failed, Findings, NotRun
 from runner import Context
 from server import Server
 
+ONE_GPU = "\ninstance_group [ { kind: KIND_GPU gpus: [ 0 ] } ]\n"
 BATCHES = [1, 2, 4, 8, 16]
 ROUNDS = 2
 
@@ -73,7 +74,7 @@ def cuda(context: Context, findings: Findings) -> None:
     machine.Driver()
     machine.needs(machine.CUDA_PROVIDER_NEEDS, "ONNX Runtime's CUDA provider")
     launch.arrived(models.onnx_file(context.bundle, models.RESNET), "resnet50")
-    repository = models.repository(context.bundle, context.work / "throughput", {"resnet50": (models.RESNET, GPU)})
+    repository = models.repository(context.bundle, context.work / "throughput", {"resnet50": (models.RESNET, ONE_GPU)})
     file = models.onnx_file(context.bundle, models.RESNET)
     _measure(context, findings, models.RESNET, repository, file, ["--device", "cuda"], [], BATCHES, WAYS, Gpu())
 

@@ -23,19 +23,23 @@ const LEAN: [Wheel; 2] = [
     pinned("xtask/python/tensorrt-lean-11.txt", "tensorrt_lean_libs"),
 ];
 const RTX: Wheel = pinned("xtask/python/tensorrt-rtx.txt", "tensorrt_rtx_libs");
-const TENSORRT_8: Wheel = Wheel {
-    requirements: "xtask/python/tensorrt-8.txt",
-    python: "310",
-    abi: "none",
-    platform: "manylinux_2_17",
-    folder: "tensorrt",
-};
-
-/// The files of TensorRT 8 that building takes; its plugins want libraries of CUDA 12.
-const BUILDER: [&str; 2] = ["libnvinfer.so.8", "libnvinfer_builder_resource.so.8.6.0"];
+/// TensorRT 8: a wheel, what it has, and the files of it that building takes. Its plugins want libraries of CUDA 12; the lean
+/// runtime is put into version-compatible plans.
+const TENSORRT_8: [(Wheel, &str, &[&str]); 2] = [
+    (
+        old("xtask/python/tensorrt-8.txt", "tensorrt"),
+        "full",
+        &["libnvinfer.so.8", "libnvinfer_builder_resource.so.8.6.0"],
+    ),
+    (old("xtask/python/tensorrt-lean-8.txt", "tensorrt_lean"), "lean", &["libnvinfer_lean.so.8"]),
+];
 
 const fn pinned(requirements: &'static str, folder: &'static str) -> Wheel {
     Wheel { requirements, python: "311", abi: "cp311", platform: "manylinux_2_28", folder }
+}
+
+const fn old(requirements: &'static str, folder: &'static str) -> Wheel {
+    Wheel { requirements, python: "310", abi: "none", platform: "manylinux_2_17", folder }
 }
 
 /// Packs, and with `run` checks this machine.
@@ -104,8 +108,12 @@ fn files(workspace: &Workspace, item: Item, args: &PackArgs) -> anyhow::Result<F
         }
         Item::TensorrtRtx => within("lib/tensorrt-rtx", &tensorrt(workspace, &RTX, "rtx")?),
         Item::Tensorrt8 => {
-            let folder = tensorrt(workspace, &TENSORRT_8, "full")?;
-            Ok(BUILDER.map(|name| (format!("lib/tensorrt-8/{name}"), folder.join(name))).into())
+            let mut files = Files::new();
+            for (wheel, flavor, names) in &TENSORRT_8 {
+                let folder = tensorrt(workspace, wheel, flavor)?;
+                files.extend(names.iter().map(|name| (format!("lib/tensorrt-8/{name}"), folder.join(name))));
+            }
+            Ok(files)
         }
         Item::Resnet50 => {
             if !resnet50(workspace).is_file() {
