@@ -1,6 +1,6 @@
 //! Where a session wants its inputs and gives its outputs: some tensors of a graph on a GPU, such as shapes, are the CPU's.
 
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
 
 use nereid_core::{DataType, Result};
 use ort::sys::{OrtMemoryInfo, OrtMemoryInfoDeviceType, OrtSession, OrtStatusPtr};
@@ -27,37 +27,29 @@ type MemoryInfos =
 
 impl Placement {
     /// The placement of tensors of `plan`, which is for `session` of `graph`. What the session does not tell, such as where
-    /// overridable initializers are, counts as on the GPU: ONNX Runtime copies it.
+    /// overridable initializers are, is in host memory: ONNX Runtime copies it where it must.
     pub(crate) fn of(runtime: &Runtime, session: &Session, graph: &Graph, plan: &Plan) -> Self {
-        let inputs = on_host(runtime, session, &graph.inputs, runtime.api.SessionGetMemoryInfoForInputs);
-        let outputs = on_host(runtime, session, &graph.outputs, runtime.api.SessionGetMemoryInfoForOutputs);
-        Self::without(plan, &inputs, &outputs)
+        let inputs = on_device(runtime, session, &graph.inputs, runtime.api.SessionGetMemoryInfoForInputs);
+        let outputs = on_device(runtime, session, &graph.outputs, runtime.api.SessionGetMemoryInfoForOutputs);
+        Self::new(plan, |name| inputs.contains(&name), |name| outputs.contains(&name))
     }
 
     /// The placement where all but strings are in device memory.
     pub(crate) fn everywhere(plan: &Plan) -> Self {
-        Self::without(plan, &[], &[])
+        Self::new(plan, |_| true, |_| true)
     }
 
-    fn without(plan: &Plan, inputs: &[&CStr], outputs: &[&CStr]) -> Self {
-        let is_input =
-            |name: &CString, datatype| datatype != DataType::Bytes && !inputs.contains(&name.as_c_str());
-        let is_output =
-            |name: &CString, datatype| datatype != DataType::Bytes && !outputs.contains(&name.as_c_str());
-        Self {
-            inputs: plan.inputs.iter().map(|input| is_input(&input.name, input.datatype)).collect(),
-            batch_inputs: plan
-                .batch_inputs
-                .iter()
-                .map(|input| input.targets.iter().all(|name| is_input(name, DataType::Fp32)))
-                .collect(),
-            outputs: plan.outputs.iter().map(|output| is_output(&output.name, output.datatype)).collect(),
-        }
+    fn new(plan: &Plan, is_input: impl Fn(&CStr) -> bool, is_output: impl Fn(&CStr) -> bool) -> Self {
+        let has_size = |datatype| datatype != DataType::Bytes;
+        let inputs = plan.inputs.iter().map(|input| has_size(input.datatype) && is_input(&input.name));
+        let made = plan.batch_inputs.iter().map(|input| input.targets.iter().all(|name| is_input(name)));
+        let outputs = plan.outputs.iter().map(|output| has_size(output.datatype) && is_output(&output.name));
+        Self { inputs: inputs.collect(), batch_inputs: made.collect(), outputs: outputs.collect() }
     }
 }
 
-/// Those of `tensors` that the session has in host memory.
-fn on_host<'g>(
+/// Those of `tensors` that the session has in the memory of a GPU.
+fn on_device<'g>(
     runtime: &Runtime,
     session: &Session,
     tensors: &'g [TensorInfo],
@@ -67,15 +59,16 @@ fn on_host<'g>(
         tracing::debug!("a session does not say where its tensors are: {error}");
         Vec::new()
     });
-    let is_on_host = |info: &*const OrtMemoryInfo| {
-        let mut kind = OrtMemoryInfoDeviceType::OrtMemoryInfoDeviceType_GPU;
+    let is_on_device = |info: *const OrtMemoryInfo| {
+        // Read as a number: a newer library may know devices that the bindings' enum lacks.
+        let mut kind = OrtMemoryInfoDeviceType::OrtMemoryInfoDeviceType_CPU as i32;
         if !info.is_null() {
-            // SAFETY: the info is the session's, and `kind` is a place for the answer, whose values are old.
-            unsafe { (runtime.api.MemoryInfoGetDeviceType)(*info, &mut kind) };
+            // SAFETY: the info is the session's, and the C enum is an `i32`.
+            unsafe { (runtime.api.MemoryInfoGetDeviceType)(info, (&raw mut kind).cast()) };
         }
-        kind == OrtMemoryInfoDeviceType::OrtMemoryInfoDeviceType_CPU
+        kind == OrtMemoryInfoDeviceType::OrtMemoryInfoDeviceType_GPU as i32
     };
-    let found = tensors.iter().zip(&infos).filter(|(_, info)| is_on_host(info));
+    let found = tensors.iter().zip(&infos).filter(|(_, info)| is_on_device(**info));
     found.map(|(tensor, _)| tensor.name.as_c_str()).collect()
 }
 

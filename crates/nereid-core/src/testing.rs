@@ -62,6 +62,7 @@ pub type Hook = dyn Fn(&Batch<'_>) -> Result<()> + Send + Sync;
 pub struct TestInstance {
     hook: Arc<Hook>,
     terminator: Option<Arc<dyn Terminate>>,
+    device_memory: Option<i32>,
     buffer: Vec<u8>,
 }
 
@@ -73,13 +74,19 @@ impl TestInstance {
 
     /// An identity that calls `hook` with every batch.
     pub fn with_hook(hook: impl Fn(&Batch<'_>) -> Result<()> + Send + Sync + 'static) -> Self {
-        Self { hook: Arc::new(hook), terminator: None, buffer: Vec::new() }
+        Self { hook: Arc::new(hook), terminator: None, device_memory: None, buffer: Vec::new() }
     }
 
     /// This instance, stopped by `terminator`.
     #[must_use]
     pub fn terminated_by(self, terminator: Arc<dyn Terminate>) -> Self {
         Self { terminator: Some(terminator), ..self }
+    }
+
+    /// This instance, as one that takes tensors on this GPU.
+    #[must_use]
+    pub fn on_device(self, device: i32) -> Self {
+        Self { device_memory: Some(device), ..self }
     }
 }
 
@@ -103,6 +110,10 @@ impl Instance for TestInstance {
 
     fn terminator(&self) -> Option<Arc<dyn Terminate>> {
         self.terminator.clone()
+    }
+
+    fn device_memory(&self) -> Option<i32> {
+        self.device_memory
     }
 }
 

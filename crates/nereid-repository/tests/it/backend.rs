@@ -3,6 +3,7 @@
 //! by the rules of Triton's ONNX Runtime backend. A line `panic` makes loading panic, `fragile` the third instance; `slow` makes every
 //! instance wait for the test's permission, `held` loading itself; `flaky N` fails the first N loads. Executions are
 //! noted where it says `watched`, fail where it says `failing`, and go on until they are stopped where it says `endless`.
+//! `on 0 1 -` puts the first instances on these GPUs, or on none.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -137,8 +138,8 @@ impl Backend for FakeOnnx {
 
 impl Model for Loaded {
     fn create_instance(&self, _: &InstanceSpec) -> Result<Box<dyn Instance>> {
-        let instance = self.instances.fetch_add(1, Ordering::SeqCst);
-        assert!(!self.text.contains("fragile") || instance < 2, "asked to panic");
+        let number = self.instances.fetch_add(1, Ordering::SeqCst);
+        assert!(!self.text.contains("fragile") || number < 2, "asked to panic");
         let (text, gate, watch) = (self.text.clone(), self.gate.clone(), self.watch.clone());
         let says = move |word: &str| text.contains(word);
         let brake = says("endless").then(Arc::<Brake>::default);
@@ -156,6 +157,16 @@ impl Model for Loaded {
             }
             if says("failing") { Err(Error::internal("An Error Occurred")) } else { Ok(()) }
         });
+        let mut devices = self
+            .text
+            .lines()
+            .find_map(|line| line.strip_prefix("on "))
+            .into_iter()
+            .flat_map(str::split_whitespace);
+        let instance = match devices.nth(number).map(str::parse) {
+            Some(Ok(device)) => instance.on_device(device),
+            _ => instance,
+        };
         Ok(match brake {
             Some(brake) => Box::new(instance.terminated_by(brake)),
             None => Box::new(instance),

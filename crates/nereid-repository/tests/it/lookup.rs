@@ -87,3 +87,20 @@ fn a_version_that_fails_takes_its_siblings_with_it() {
     assert_eq!(states[1].1, nereid_repository::State::Unavailable);
     assert!(states[1].2.starts_with("Internal: onnx runtime error 7"), "{states:?}");
 }
+
+#[test]
+fn the_gpu_on_which_requests_may_have_tensors() {
+    let check = |instances: usize, on: &str, policies: &str, expected: Option<i32>| {
+        let repo = Repo::new();
+        let groups = format!("instance_group {{ count: {instances} kind: KIND_CPU {policies} }}");
+        repo.model("m", &(head("m", 8) + IO + &groups), &format!("{MLP}on {on}\n"));
+        assert_eq!(repo.open().find("m", None).unwrap().device_memory(), expected, "{on}");
+    };
+    check(1, "-", "", None);
+    check(1, "3", "", Some(3));
+    check(2, "0 0", "", Some(0));
+    check(2, "0 1", "", None);
+    check(2, "0 -", "", None);
+    check(2, "- 0", "", None);
+    check(1, "3", "passive: true", None);
+}
