@@ -194,6 +194,9 @@ pub(crate) struct KubeArgs {
     /// Leave out what needs a running server: command lines, queries of the dashboard and the alerts
     #[arg(long)]
     pub(crate) without_server: bool,
+    /// Build the CPU image with a release build of the server and run it (needs root, buildah, runc, debootstrap)
+    #[arg(long)]
+    pub(crate) image: bool,
     /// List every check
     #[arg(long, short)]
     pub(crate) verbose: bool,

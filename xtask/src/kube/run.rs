@@ -16,7 +16,7 @@ const CHECK: &str = "xtask/python/kube/check.py";
 
 /// Runs every check and prints the table. What a check lacks is skipped by name and does not fail.
 pub(crate) fn run(workspace: &Workspace, args: &KubeArgs) -> anyhow::Result<ExitCode> {
-    let mut steps = Steps::new(if args.without_server { 3 } else { 4 });
+    let mut steps = Steps::new(3 + usize::from(!args.without_server) + usize::from(args.image));
     let step = steps.start("Python environment");
     let venv = Venv::ensure(workspace, "venv-kube", &[REQUIREMENTS])?;
     step.done("complete");
@@ -39,6 +39,13 @@ pub(crate) fn run(workspace: &Workspace, args: &KubeArgs) -> anyhow::Result<Exit
         let binary = workspace.build_server(Profile::Dev)?;
         step.done(&binary.display().to_string());
         python.arg(tools::flag("server", &binary)).env(onnxruntime::VARIABLE, library);
+    }
+
+    if args.image {
+        let step = steps.start("Release build of the server");
+        let binary = workspace.build_server(Profile::Release)?;
+        step.done(&binary.display().to_string());
+        python.arg(tools::flag("image-server", &binary));
     }
 
     let step = steps.start("Checks");

@@ -17,8 +17,14 @@ use crate::{command, progress};
 const WHEEL: &str = "xtask/python/kube-tools.txt";
 const UNPACK: &str = "xtask/python/kube/unpack_layer.py";
 
-/// Looked for where the shell would.
-const ON_PATH: [&str; 4] = ["promtool", "prometheus", "amtool", "victoria-metrics"];
+/// Looked for where the shell would: what a check calls it, and the names that it may have.
+const ON_PATH: [(&str, &[&str]); 5] = [
+    ("promtool", &["promtool"]),
+    ("prometheus", &["prometheus"]),
+    ("amtool", &["amtool"]),
+    ("alertmanager", &["prometheus-alertmanager", "alertmanager"]), // Debian's name, and its own
+    ("victoria-metrics", &["victoria-metrics"]),
+];
 
 /// Programs by name; those that are not there are left out.
 #[derive(Debug)]
@@ -29,7 +35,10 @@ pub(crate) struct Tools {
 impl Tools {
     /// Looks for everything, and fetches what can be fetched.
     pub(crate) fn find(workspace: &Workspace, venv: &Venv) -> Self {
-        let mut found: Vec<_> = ON_PATH.iter().filter_map(|name| Some((*name, on_path(name)?))).collect();
+        let there = |(tool, names): &(&'static str, &[&str])| {
+            names.iter().find_map(|name| on_path(name)).map(|path| (*tool, path))
+        };
+        let mut found: Vec<_> = ON_PATH.iter().filter_map(there).collect();
         found.extend(Some(("hadolint", venv.program("hadolint"))).filter(|(_, path)| path.is_file()));
         let fetched = match fetched(workspace) {
             Ok(folder) => Some(folder),
