@@ -2,10 +2,11 @@
 
 use bytes::Bytes;
 use nereid_core::{Error, Result};
-use nereid_cuda::{CudaError, PinnedBuffer, Stream};
+use nereid_cuda::PinnedBuffer;
 
 use crate::memory::StagingMemory;
 use crate::places::{ALIGNMENT, Places};
+use crate::streams::Streams;
 
 /// Places of tensors in a response, and the copies that fill them.
 #[derive(Debug, Default)]
@@ -56,62 +57,82 @@ impl Download {
         });
         &self.copies
     }
-    /// Puts the copies into `stream`: through `staging`, or straight into what becomes the response.
+    /// Puts the copies into the stream of outputs: through `staging`, or straight into what becomes the response.
     ///
     /// # Errors
     /// There is no memory, or the driver fails.
     ///
     /// # Safety
-    /// What is fetched is there, and what this gives is not touched, until what is in `stream` has ended.
+    /// What is fetched is there until the streams have ended.
     pub(crate) unsafe fn start<'s>(
         &mut self,
-        stream: &Stream,
+        streams: &'s Streams,
         staging: Option<&'s mut StagingMemory>,
     ) -> Result<Landing<'s>> {
         let byte_size = if self.copies.is_empty() { 0 } else { self.places.byte_size() };
-        let mut landing = match staging {
-            Some(staging) => Landing::Staged { staging: staging.reserve(byte_size), byte_size },
-            None => Landing::Direct(zeros(byte_size)?),
+        let memory = match staging {
+            Some(staging) => Memory::Staging(staging.reserve(byte_size)),
+            None => Memory::Response(zeros(byte_size)?),
         };
-        let to = landing.bytes_mut();
+        let mut landing = Landing { memory, byte_size, streams, is_under_way: true };
+        let stream = streams.output();
         for copy in self.merged() {
-            let to = to[copy.to..copy.to + copy.byte_size].as_mut_ptr();
-            // SAFETY: `to` has so many bytes; the caller answers for both sides until the stream has ended.
-            unsafe { stream.device().copy_to_host(to, copy.from, copy.byte_size, stream.raw()) }
-                .map_err(|error: CudaError| Error::from(error))?;
+            let to = landing.bytes_mut()[copy.to..copy.to + copy.byte_size].as_mut_ptr();
+            // SAFETY: `to` has so many bytes, which stay until the stream has ended; the caller answers for the other side.
+            unsafe { stream.device().copy_to_host(to, copy.from, copy.byte_size, stream.raw()) }?;
         }
         Ok(landing)
     }
 }
 
-/// Where bytes arrive.
+/// Where bytes arrive. Dropped before they have, it waits for the streams, which write to it.
 #[derive(Debug)]
-pub(crate) enum Landing<'s> {
-    Staged { staging: &'s mut PinnedBuffer, byte_size: usize },
-    Direct(Vec<u8>),
+pub(crate) struct Landing<'s> {
+    memory: Memory<'s>,
+    byte_size: usize,
+    streams: &'s Streams,
+    is_under_way: bool,
+}
+
+#[derive(Debug)]
+enum Memory<'s> {
+    Staging(&'s mut PinnedBuffer),
+    Response(Vec<u8>),
 }
 
 impl Landing<'_> {
     fn bytes_mut(&mut self) -> &mut [u8] {
-        match self {
-            Self::Staged { staging, byte_size } => &mut staging.as_mut_slice()[..*byte_size],
-            Self::Direct(bytes) => bytes,
+        match &mut self.memory {
+            Memory::Staging(staging) => &mut staging.as_mut_slice()[..self.byte_size],
+            Memory::Response(bytes) => bytes,
         }
     }
 
-    /// What has arrived. The stream must have ended.
+    /// Waits for the bytes, and gives them.
     ///
     /// # Errors
-    /// There is no memory.
-    pub(crate) fn take(self) -> Result<Bytes> {
-        match self {
-            Self::Direct(bytes) => Ok(bytes.into()),
-            Self::Staged { staging, byte_size } => {
+    /// A copy failed, or there is no memory.
+    pub(crate) fn wait(mut self) -> Result<Bytes> {
+        self.streams.wait_for_outputs()?;
+        self.is_under_way = false;
+        let byte_size = self.byte_size;
+        match &mut self.memory {
+            Memory::Response(bytes) => Ok(std::mem::take(bytes).into()),
+            Memory::Staging(staging) => {
                 let mut bytes = Vec::new();
                 bytes.try_reserve_exact(byte_size).map_err(|_| no_memory(byte_size))?;
                 bytes.extend_from_slice(&staging.as_slice()[..byte_size]);
                 Ok(bytes.into())
             }
+        }
+    }
+}
+
+impl Drop for Landing<'_> {
+    fn drop(&mut self) {
+        if self.is_under_way {
+            // Whoever waits next gets the same error.
+            drop(self.streams.settle());
         }
     }
 }

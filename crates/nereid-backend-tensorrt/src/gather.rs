@@ -73,7 +73,7 @@ impl Inputs {
                 Source::Requests { index } if is_on_host(tensor) => {
                     input.values = shape_tensor::values(batch, index, tensor.datatype)?;
                     shape_tensor::write(&input.values, tensor.datatype, &mut input.host)?;
-                    input.shape = Shape::from_slice(&[input.values.len() as i64]);
+                    input.shape = Shape::from_slice(&tensor.shape);
                     input.address = input.host.address();
                     continue;
                 }

@@ -163,7 +163,8 @@ impl Work {
         }
         let nearest = profiles::nearest(&self.plan.ranges, &self.inputs.shapes(&self.plan));
         nearest.unwrap_or_else(|| {
-            tracing::error!("{}", profiles::none_fits(&self.plan.profiles));
+            // The request is told; a log that clients can fill is none.
+            tracing::debug!("{}", profiles::none_fits(&self.plan.profiles));
             0
         })
     }
@@ -246,7 +247,10 @@ impl Work {
             if is_on_host(tensor) {
                 let bytes =
                     context.max_output_size(tensor.position).or_else(|| tensor.byte_size(&tensor.shape));
-                host.reserve(bytes.unwrap_or_default());
+                host.reserve(bytes.ok_or_else(|| {
+                    let name = &tensor.shown_name;
+                    Error::unsupported(format!("output '{name}' holds sizes, and nothing says how many"))
+                })?);
                 // SAFETY: the memory is this instance's, and large enough for the largest output.
                 unsafe { context.set_address(tensor.position, host.address()) }?;
             }

@@ -5,7 +5,6 @@
 //! `profiled` or `graphs` execute, `scatter` brings outputs back. No batching, no queue and no request decoding happen here,
 //! and TensorRT itself is called by `nereid-tensorrt` alone.
 #![allow(unsafe_code, reason = "streams read and write memory by its address")]
-#![cfg_attr(test, allow(dead_code, reason = "tests that use all of `testing` are still to come"))]
 
 mod autocomplete;
 mod backend;

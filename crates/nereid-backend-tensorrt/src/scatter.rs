@@ -90,11 +90,10 @@ impl<'d> Delivery<'d> {
             }
         }
         // SAFETY: as above.
-        let landing = unsafe { download.start(self.streams.output(), staging) }?;
+        let landing = unsafe { download.start(self.streams, staging) }?;
         self.streams.wait_for_execution()?;
         computed();
-        self.streams.wait_for_outputs()?;
-        let data = landing.take()?;
+        let data = landing.wait()?;
         let tensor = |wanted: &Wanted<'d>| self.tensor(wanted, &data, false);
         Ok(Delivered::Batch(wanted.iter().map(tensor).collect::<Result<_>>()?))
     }
@@ -164,9 +163,7 @@ impl<'d> Delivery<'d> {
             parts.push(of_request);
         }
         // SAFETY: as above.
-        let landing = unsafe { download.start(self.streams.output(), staging) }?;
-        self.streams.wait_for_outputs()?;
-        let data = landing.take()?;
+        let data = unsafe { download.start(self.streams, staging) }?.wait()?;
         let whole = |parts: Vec<Part>| parts.into_iter().map(|part| part.with(&data)).collect();
         Ok(Delivered::Each(parts.into_iter().map(whole).collect()))
     }

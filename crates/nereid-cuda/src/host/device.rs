@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ptr::NonNull;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use nereid_core::config::StreamPriority;
 use parking_lot::Mutex;
@@ -28,6 +29,10 @@ pub struct HostDevice {
     info: DeviceInfo,
     state: Arc<Mutex<State>>,
     copies: Mutex<Copies>,
+    /// Of graphs, so far.
+    launches: AtomicUsize,
+    /// Every stream has failed for good.
+    is_broken: AtomicBool,
 }
 
 /// Copies on streams so far, those of launched graphs not counted.
@@ -89,7 +94,13 @@ impl HostDevice {
             graphs: BTreeMap::new(),
             next: 0x1000,
         };
-        Arc::new(Self { info, state: Arc::new(Mutex::new(state)), copies: Mutex::default() })
+        Arc::new(Self {
+            info,
+            state: Arc::new(Mutex::new(state)),
+            copies: Mutex::default(),
+            launches: AtomicUsize::new(0),
+            is_broken: AtomicBool::new(false),
+        })
     }
 
     /// Itself, as the rest of the program knows it.
@@ -120,12 +131,24 @@ impl HostDevice {
         }
     }
 
+    /// Launches of graphs so far.
+    pub fn launches(&self) -> usize {
+        self.launches.load(Ordering::Relaxed)
+    }
+
+    /// From now on, whatever uses a stream or an event learns that a kernel has used an illegal address, as it does of a GPU on
+    /// which one has.
+    pub fn break_down(&self) {
+        self.is_broken.store(true, Ordering::Relaxed);
+    }
+
     /// The number of copies so far, which begins at 0 again.
     pub fn take_copies(&self) -> Copies {
         std::mem::take(&mut self.copies.lock())
     }
 
     fn stream(&self, call: &'static str, stream: RawStream) -> Result<Option<Arc<HostStream>>> {
+        check(call, !self.is_broken.load(Ordering::Relaxed), ILLEGAL_ADDRESS)?;
         if stream.0 == 0 {
             return Ok(None); // the default stream
         }
@@ -134,6 +157,7 @@ impl HostDevice {
     }
 
     fn event(&self, call: &'static str, event: RawEvent) -> Result<()> {
+        check(call, !self.is_broken.load(Ordering::Relaxed), ILLEGAL_ADDRESS)?;
         check(call, self.state.lock().events.contains(&event.0), INVALID_HANDLE)
     }
 
@@ -317,6 +341,7 @@ impl Device for HostDevice {
         let nodes = nodes.ok_or_else(|| error(CALL, INVALID_HANDLE))?;
         let captures = stream.is_some_and(|stream| stream.is_capturing());
         check(CALL, !captures, CAPTURE_UNSUPPORTED)?; // the driver would make a child of it
+        self.launches.fetch_add(1, Ordering::Relaxed);
         let failed = nodes.lock().iter().map(Node::run).find(|code| *code != 0);
         result(CALL, failed.unwrap_or(0))
     }
