@@ -123,19 +123,27 @@ impl Drop for Turns {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc::{Sender, channel};
+    use std::sync::mpsc::{Sender, TryRecvError, channel};
 
     use super::*;
 
-    /// Readings of GPUs whose names the test sends, and what tells that the thread has ended.
+    /// Readings of GPUs whose names the test sends, and what tells that the thread has ended. A name that was read serves
+    /// until there is another: a reading may come before it is asked for.
     fn told(interval: Duration, patience: Duration) -> (Readings, Sender<&'static str>, Arc<()>) {
         let (sender, names) = channel::<&'static str>();
         let lives = Arc::new(());
         let witness = lives.clone();
         let reader = move |turns: &Turns| {
             let _lives = lives;
+            let mut last = None;
             while turns.wait() {
-                let Ok(name) = names.recv() else { return };
+                let name = match (names.try_recv(), last) {
+                    (Ok(name), _) => Ok(name),
+                    (Err(TryRecvError::Empty), Some(name)) => Ok(name),
+                    _ => names.recv(),
+                };
+                let Ok(name) = name else { return };
+                last = Some(name);
                 turns.answer(vec![GpuValues { uuid: name.to_owned(), ..Default::default() }]);
             }
         };
