@@ -194,6 +194,12 @@ impl State {
         self.trusts || memory.iter().all(|(address, bytes)| self.memory.have(*address, *bytes))
     }
 
+    /// A thread that captures must not allocate, free or wait.
+    fn not_capturing(&self, call: &'static str) -> Result<()> {
+        let broken = self.streams.values().filter(|stream| stream.breaks_capture_of_thread()).count();
+        check(call, broken == 0, CAPTURE_UNSUPPORTED)
+    }
+
     fn number(&mut self) -> u64 {
         self.next += 0x10;
         self.next
@@ -215,26 +221,34 @@ impl Device for HostDevice {
 
     fn allocate(&self, bytes: usize) -> Result<u64> {
         const CALL: &str = "cuMemAlloc_v2";
-        check(CALL, bytes > 0, INVALID_VALUE)?;
         let mut state = self.state.lock();
+        state.not_capturing(CALL)?;
+        check(CALL, bytes > 0, INVALID_VALUE)?;
         let after = state.memory.bytes().saturating_add(bytes as u64);
         check(CALL, after <= state.limit, OUT_OF_MEMORY)?;
         state.memory.add(bytes).ok_or_else(|| error(CALL, OUT_OF_MEMORY))
     }
 
     unsafe fn free(&self, address: u64) -> Result<()> {
-        check("cuMemFree_v2", self.state.lock().memory.remove(address), INVALID_VALUE)
+        const CALL: &str = "cuMemFree_v2";
+        let mut state = self.state.lock();
+        state.not_capturing(CALL)?;
+        check(CALL, state.memory.remove(address), INVALID_VALUE)
     }
 
     fn allocate_pinned(&self, bytes: usize) -> Result<NonNull<u8>> {
         const CALL: &str = "cuMemHostAlloc";
-        let start = self.state.lock().pinned.add(bytes);
+        let mut state = self.state.lock();
+        state.not_capturing(CALL)?;
+        let start = state.pinned.add(bytes);
         start.and_then(|start| NonNull::new(start as *mut u8)).ok_or_else(|| error(CALL, OUT_OF_MEMORY))
     }
 
     unsafe fn free_pinned(&self, memory: NonNull<u8>) -> Result<()> {
-        let is_gone = self.state.lock().pinned.remove(memory.as_ptr() as u64);
-        check("cuMemFreeHost", is_gone, INVALID_VALUE)
+        const CALL: &str = "cuMemFreeHost";
+        let mut state = self.state.lock();
+        state.not_capturing(CALL)?;
+        check(CALL, state.pinned.remove(memory.as_ptr() as u64), INVALID_VALUE)
     }
 
     fn create_stream(&self, _: StreamPriority) -> Result<RawStream> {
@@ -314,7 +328,9 @@ impl Device for HostDevice {
     }
 
     unsafe fn synchronize_event(&self, event: RawEvent) -> Result<()> {
-        self.event("cuEventSynchronize", event)
+        const CALL: &str = "cuEventSynchronize";
+        self.state.lock().not_capturing(CALL)?;
+        self.event(CALL, event)
     }
 
     unsafe fn begin_capture(&self, stream: RawStream) -> Result<()> {

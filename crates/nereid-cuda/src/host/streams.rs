@@ -7,6 +7,7 @@
 
 use std::ffi::c_void;
 use std::fmt;
+use std::thread::{self, ThreadId};
 
 use parking_lot::Mutex;
 
@@ -28,9 +29,10 @@ pub struct HostStream {
 }
 
 /// What a stream has recorded since its capture began.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Capture {
     pub(super) nodes: Vec<Node>,
+    thread: ThreadId,
     /// Something was done that a capture forbids.
     pub(super) is_broken: bool,
 }
@@ -47,7 +49,8 @@ impl HostStream {
     pub(super) fn begin(&self) -> bool {
         let mut captured = self.captured.lock();
         let begins = captured.is_none();
-        captured.get_or_insert_default();
+        let thread = thread::current().id();
+        captured.get_or_insert_with(|| Capture { nodes: Vec::new(), thread, is_broken: false });
         begins
     }
 
@@ -58,6 +61,14 @@ impl HostStream {
     /// Whether a capture runs, which is broken by that.
     pub(super) fn breaks_capture(&self) -> bool {
         self.captured.lock().as_mut().map(|capture| capture.is_broken = true).is_some()
+    }
+
+    /// Whether this thread captures, which is broken by what it does.
+    pub(super) fn breaks_capture_of_thread(&self) -> bool {
+        let this = thread::current().id();
+        let mut captured = self.captured.lock();
+        let broken = captured.as_mut().filter(|capture| capture.thread == this);
+        broken.map(|capture| capture.is_broken = true).is_some()
     }
 
     pub(super) fn is_capturing(&self) -> bool {

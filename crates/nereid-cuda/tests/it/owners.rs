@@ -103,7 +103,7 @@ fn captures_that_fail() {
     let device = HostDevice::new(0).device();
     let stream = stream(&device);
     let buffer = DeviceBuffer::new(&device, 4).unwrap();
-    let large = PinnedBuffer::new(&device, 5).unwrap();
+    let (small, large) = (PinnedBuffer::new(&device, 4).unwrap(), PinnedBuffer::new(&device, 5).unwrap());
     let check = |work: &dyn Fn() -> Result<(), CudaError>, expected: &str| {
         let error = stream.capture(work).unwrap_err();
         assert!(error.to_string().contains(expected), "{error}");
@@ -116,6 +116,13 @@ fn captures_that_fail() {
         Ok(())
     };
     check(&ignored, "cuStreamEndCapture failed with error 901: ");
+    let allocates = || DeviceBuffer::new(&device, 1).map(drop);
+    check(&allocates, "cuMemAlloc_v2 failed with error 900: ");
+    let elsewhere = || {
+        std::thread::scope(|scope| scope.spawn(allocates).join()).unwrap()?;
+        copy(&stream, &buffer, &small)
+    };
+    stream.capture(elsewhere).unwrap();
     check(&|| stream.capture(|| Ok::<_, CudaError>(())).map(drop), "failed with error 401: ");
     let panics = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         stream.capture(|| -> Result<(), CudaError> { panic!("in the work") }).map(drop)

@@ -1,1 +1,0 @@
-//! Stands in for the CUDA driver (`libcuda.so.1`) in host memory.
