@@ -47,7 +47,7 @@ def wait_until(condition: Callable[[], object], seconds: float, what: str) -> ob
 class Nereid:
     """A started server. `log` is everything it wrote."""
 
-    def __init__(self, repository: pathlib.Path, log: pathlib.Path, *flags: str, program: str | None = None) -> None:
+    def __init__(self, repository: pathlib.Path, log: pathlib.Path, *flags: str, program: str | None = None, environment: dict[str, str] | None = None) -> None:
         self.http_port, self.grpc_port, self.metrics_port = free_ports(3)
         self.log_path = log
         command = [
@@ -61,7 +61,8 @@ class Nereid:
             *flags,
         ]
         with open(log, "wb") as sink:
-            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=sink, stderr=subprocess.STDOUT)
+            variables = os.environ | (environment or {})
+            self.process = subprocess.Popen(command, env=variables, stdin=subprocess.DEVNULL, stdout=sink, stderr=subprocess.STDOUT)
 
     @property
     def http(self) -> str:
@@ -159,9 +160,15 @@ class Answer:
 
 
 @contextlib.contextmanager
-def serving(repository: pathlib.Path, log: pathlib.Path, *flags: str, ready: Callable[[Nereid], object] = Nereid.wait_ready) -> Iterator[Nereid]:
+def serving(
+    repository: pathlib.Path,
+    log: pathlib.Path,
+    *flags: str,
+    ready: Callable[[Nereid], object] = Nereid.wait_ready,
+    environment: dict[str, str] | None = None,
+) -> Iterator[Nereid]:
     """A ready server; at the end it must still live and end cleanly on SIGTERM."""
-    server = Nereid(repository, log, *flags)
+    server = Nereid(repository, log, *flags, environment=environment)
     try:
         ready(server)
         yield server

@@ -53,8 +53,8 @@ def test_a_repository_must_be_named() -> None:
 
 
 def test_a_flag_that_is_not_there_yet_warns(mnist: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    with serving(mnist, tmp_path / "log", "--pinned-memory-pool-byte-size=1048576", "--grpc-http2-max-ping-strikes=2") as server:
-        for flag in ("pinned-memory-pool-byte-size", "grpc-http2-max-ping-strikes"):
+    with serving(mnist, tmp_path / "log", "--buffer-manager-thread-count=2", "--grpc-http2-max-ping-strikes=2") as server:
+        for flag in ("buffer-manager-thread-count", "grpc-http2-max-ping-strikes"):
             lines = [line for line in server.log().splitlines() if flag in line]
             assert lines and lines[0].startswith("W"), server.log()
 

@@ -44,6 +44,7 @@ pub(crate) fn run(workspace: &Workspace, args: &TestArgs) -> anyhow::Result<Exit
     if !args.fast {
         let step = steps.start("Build of the server");
         let binary = workspace.build_server(Profile::Dev)?;
+        let fakes = workspace.build_fakes()?;
         step.done(&binary.display().to_string());
 
         let step = steps.start("Python environment");
@@ -53,6 +54,7 @@ pub(crate) fn run(workspace: &Workspace, args: &TestArgs) -> anyhow::Result<Exit
         let step = steps.start("Python end-to-end tests");
         let before = tally;
         let mut pytest = pytest(workspace, &venv, &binary, &library);
+        pytest.env("NEREID_FAKES", &fakes);
         let status = command::run_watched(pytest.args(&args.pytest), |line| tally.see_pytest(line))?;
         if status.success() {
             step.done(&format!("{} passed", tally.passed - before.passed));

@@ -77,6 +77,14 @@ impl Workspace {
         command::run(&mut cargo)?;
         Ok(self.target(if profile == Profile::Release { "release/bench" } else { "debug/bench" }))
     }
+
+    /// Builds the stand-ins for NVIDIA's libraries, and returns their folder.
+    pub(crate) fn build_fakes(&self) -> anyhow::Result<PathBuf> {
+        let mut cargo = self.cargo();
+        cargo.args(["build", "--package", "nereid-fakes", "--examples"]);
+        command::run(&mut cargo)?;
+        Ok(self.target("debug/examples"))
+    }
 }
 
 fn cargo(root: &Path) -> Command {

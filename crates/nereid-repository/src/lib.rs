@@ -13,6 +13,7 @@ mod data_files;
 mod dependencies;
 mod disk;
 mod fingerprint;
+mod gpu_limits;
 mod host_policy;
 mod identity;
 mod index;
@@ -37,6 +38,7 @@ mod versions;
 mod warm_up;
 mod watch;
 
+pub use gpu_limits::GpuLimits;
 pub use host_policy::HostPolicies;
 pub use identity::ModelId;
 pub use index::IndexEntry;

@@ -24,7 +24,7 @@ use crate::reaper::Reaper;
 use crate::table::Table;
 use crate::version::{Description, Running};
 use crate::warm_up::{self, Sample, Subject, WarmUps};
-use crate::{HostPolicies, Labels, ModelVersion, Options, cache_identity, data_files, parallel};
+use crate::{GpuLimits, HostPolicies, Labels, ModelVersion, Options, cache_identity, data_files, parallel};
 
 /// Test hook of Triton's: hold the first batch until this many requests wait.
 const DELAY_VARIABLE: &str = "TRITONSERVER_DELAY_SCHEDULER";
@@ -41,6 +41,7 @@ pub(crate) struct Loader {
     default_max_batch_size: u32,
     retries: u32,
     pub(crate) gpus: Gpus,
+    gpu_limits: GpuLimits,
     pub(crate) warm_ups: WarmUps,
     threads: usize,
     delay_until_queued: usize,
@@ -68,7 +69,8 @@ impl Loader {
             auto_complete: options.auto_complete,
             default_max_batch_size: options.default_max_batch_size,
             retries: options.load_retries,
-            gpus: Gpus { count: options.gpu_count, min_compute_capability: options.min_compute_capability },
+            gpus: Gpus { ids: options.gpus.clone(), min_compute_capability: options.min_compute_capability },
+            gpu_limits: options.gpu_limits.clone(),
             warm_ups: WarmUps::default(),
             threads: options.load_threads,
             delay_until_queued: delay(DELAY_VARIABLE),
@@ -111,8 +113,8 @@ impl Loader {
         data_files::confine(&wire_config, &model.dir)?;
         unsupported::at_load(&wire_config)?;
         let backend = self.backend(&wire_config)?;
-        instances::normalize(&mut wire_config, self.gpus);
-        instances::validate(&wire_config, self.gpus)?;
+        instances::normalize(&mut wire_config, &self.gpus);
+        instances::validate(&wire_config, &self.gpus)?;
         let model_file = model_file(model, version)?;
         if self.auto_complete {
             let default = self.default_max_batch_size;
@@ -175,7 +177,9 @@ impl Loader {
         let (mut active, mut passive) = (Vec::new(), Vec::new());
         for spec in &config.instances {
             let cores = self.host_policies.cores(&spec.host_policy)?;
+            self.gpu_limits.check(spec)?;
             let instance = cores.run(|| loaded.lock().create_instance(spec))?;
+            self.gpu_limits.check(spec)?; // as Triton: it may have taken more than there was to take
             let instance = cores.keep(instance);
             let statistics = self.of_gpu(&statistics, spec);
             match spec.passive {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use nereid_scheduler::{RateLimiter, Reporters, ResponseCache};
 
-use crate::HostPolicies;
+use crate::{GpuLimits, HostPolicies};
 
 /// When models are loaded and unloaded (`--model-control-mode`).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -39,11 +39,13 @@ pub struct Options {
     pub default_max_batch_size: u32,
     /// `--model-config-name`: read `configs/<name>.pbtxt` where it exists; empty means off.
     pub config_name: String,
-    /// GPUs that may be used, numbered from 0.
-    pub gpu_count: usize,
-    /// Names of those GPUs in metrics, in their order (`gpu_uuid`). What runs on one that has no name here counts as if it
-    /// ran on none.
+    /// Numbers of the GPUs that may be used, ascending.
+    pub gpus: Vec<i32>,
+    /// Names in metrics of the machine's GPUs, by their number (`gpu_uuid`). What runs on one that has no name here counts as if
+    /// it ran on none.
     pub gpu_uuids: Vec<Arc<str>>,
+    /// How full those may be when models are loaded.
+    pub gpu_limits: GpuLimits,
     /// Least CUDA compute capability of those GPUs, for messages.
     pub min_compute_capability: f64,
     /// A model is told apart by the repository that it is from as well as by its name (`--model-namespacing`).
@@ -71,9 +73,10 @@ impl Default for Options {
             load_retries: 0,
             default_max_batch_size: 4,
             config_name: String::new(),
-            gpu_count: 0,
+            gpus: Vec::new(),
             gpu_uuids: Vec::new(),
-            min_compute_capability: 6.0,
+            gpu_limits: GpuLimits::default(),
+            min_compute_capability: 7.5,
             model_namespacing: false,
             reporters: Arc::default(),
             rate_limiter: None,

@@ -6,8 +6,9 @@ use nereid_core::Result;
 use nereid_core::backend::Backend;
 
 use crate::cli::Options;
+use crate::gpus::Gpus;
 
-type Constructor = fn(&Options) -> Result<Arc<dyn Backend>>;
+type Constructor = fn(&Options, &Gpus) -> Result<Arc<dyn Backend>>;
 
 const CONSTRUCTORS: &[Constructor] = &[
     #[cfg(feature = "identity")]
@@ -18,32 +19,41 @@ const CONSTRUCTORS: &[Constructor] = &[
     tensorrt,
 ];
 
-/// Every backend of this build.
+/// Every backend of this build, on `gpus`.
 ///
 /// # Errors
 /// A setting of `--backend-config` makes no sense.
-pub(crate) fn all(options: &Options) -> Result<Vec<Arc<dyn Backend>>> {
-    CONSTRUCTORS.iter().map(|constructor| constructor(options)).collect()
+pub(crate) fn all(options: &Options, gpus: &Gpus) -> Result<Vec<Arc<dyn Backend>>> {
+    CONSTRUCTORS.iter().map(|constructor| constructor(options, gpus)).collect()
 }
 
 #[cfg(feature = "identity")]
-fn identity(_: &Options) -> Result<Arc<dyn Backend>> {
+fn identity(_: &Options, _: &Gpus) -> Result<Arc<dyn Backend>> {
     Ok(Arc::new(nereid_backend_identity::Identity::default()))
 }
 
 #[cfg(feature = "onnxruntime")]
-fn onnxruntime(options: &Options) -> Result<Arc<dyn Backend>> {
+fn onnxruntime(options: &Options, gpus: &Gpus) -> Result<Arc<dyn Backend>> {
     // CPUs that the process may use: its affinity and its cgroup's quota count.
     let cpu_threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let settings = options.backends.of("onnxruntime");
     let options = nereid_backend_onnxruntime::Options { cpu_threads, settings, ..Default::default() };
+    #[cfg(feature = "cuda")]
+    let options = nereid_backend_onnxruntime::Options { pinned_pool: gpus.pinned_pool(), ..options };
+    #[cfg(not(feature = "cuda"))]
+    let _ = gpus;
     Ok(Arc::new(nereid_backend_onnxruntime::OnnxRuntime::new(options)?))
 }
 
 #[cfg(feature = "tensorrt")]
-fn tensorrt(options: &Options) -> Result<Arc<dyn Backend>> {
+fn tensorrt(options: &Options, gpus: &Gpus) -> Result<Arc<dyn Backend>> {
     let settings = options.backends.of("tensorrt");
-    let options = nereid_backend_tensorrt::Options { settings, ..Default::default() };
+    let options = nereid_backend_tensorrt::Options {
+        settings,
+        pinned_pool: gpus.pinned_pool(),
+        min_compute_capability: options.gpus.min_compute_capability,
+        ..Default::default()
+    };
     Ok(Arc::new(nereid_backend_tensorrt::TensorRt::new(options)?))
 }
 

@@ -8,6 +8,7 @@ mod caches;
 mod classification;
 pub mod cli;
 mod describe;
+mod gpus;
 pub mod grpc;
 pub mod header_forward;
 pub mod http;

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use nereid_repository::{ControlMode, Repository};
+use nereid_repository::{ControlMode, GpuLimits, Repository};
 use nereid_scheduler::{LatencyOptions, RateLimiter, Reporters};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::{MetricsEndpoint, ModelControlMode, Options, RepositoryOptions};
+use crate::gpus::{self, Gpus};
 use crate::logging::LogControl;
 use crate::metrics::{self, GpuReadings};
 use crate::serve::{Bound, Drain, Listener, Protocol, ServeOptions, Shards, bind, serve};
@@ -51,9 +52,14 @@ pub async fn run(options: Options, log: LogControl) -> anyhow::Result<Ended> {
     Ok(shut_down(service, drain, Duration::from_secs(u64::from(options.exit_timeout_secs))).await)
 }
 
-/// Opens the repository on a thread of its own; `None` when a signal came first.
+/// Looks for GPUs and opens the repository on a thread of its own; `None` when a signal came first.
 async fn load(options: &Options, signals: &mut Signals) -> anyhow::Result<Option<Service>> {
-    let (settings, backends) = (repository_options(options), backends::all(options)?);
+    let gpu_options = options.gpus.clone();
+    let gpus = tokio::select! {
+        gpus = tokio::task::spawn_blocking(move || Gpus::find(&gpu_options)) => gpus.context("looking for GPUs failed")?,
+        () = signals.any() => return Ok(None),
+    };
+    let (settings, backends) = (repository_options(options, &gpus), backends::all(options, &gpus)?);
     let exit_on_error = options.repository.exit_on_error;
     let caches = options.caches.clone();
     let opening = tokio::task::spawn_blocking(move || {
@@ -79,10 +85,10 @@ async fn load(options: &Options, signals: &mut Signals) -> anyhow::Result<Option
     }
     let options =
         ServiceOptions { id: options.server_id.clone(), allow_client_shm: options.allow_client_shm };
-    Ok(Some(Service::new(repository, options)))
+    Ok(Some(Service::new(repository, options).with_gpus(gpus)))
 }
 
-fn repository_options(options: &Options) -> nereid_repository::Options {
+fn repository_options(options: &Options, gpus: &Gpus) -> nereid_repository::Options {
     let Options { repository, rate_limit, .. } = options;
     nereid_repository::Options {
         paths: repository.paths.iter().map(PathBuf::from).collect(),
@@ -101,7 +107,9 @@ fn repository_options(options: &Options) -> nereid_repository::Options {
         load_retries: repository.load_retries,
         default_max_batch_size: options.backends.default_max_batch_size("onnxruntime"),
         config_name: repository.config_name.clone().unwrap_or_default(),
-        gpu_count: gpu_count(),
+        gpus: gpus.usable().to_vec(),
+        gpu_limits: GpuLimits::new(options.gpus.load_limits.clone(), gpus::memory),
+        min_compute_capability: options.gpus.min_compute_capability,
         gpu_uuids: match options.metrics.enabled && options.metrics.families.gpu {
             true => metrics::gpu_uuids(),
             false => Vec::new(),
@@ -115,26 +123,6 @@ fn repository_options(options: &Options) -> nereid_repository::Options {
         host_policies: options.host_policies.clone(),
         ..Default::default()
     }
-}
-
-/// GPUs that the driver shows to this process: whole ones or parts, and only those of `CUDA_VISIBLE_DEVICES`.
-#[cfg(feature = "cuda")]
-fn gpu_count() -> usize {
-    match nereid_cuda::driver::devices() {
-        Ok(devices) => devices.len(),
-        Err(why) => {
-            tracing::debug!("no GPUs: {why}");
-            0
-        }
-    }
-}
-
-/// GPUs that the machine has: this build cannot ask the driver.
-#[cfg(not(feature = "cuda"))]
-fn gpu_count() -> usize {
-    let is_gpu = |name: &str| name.strip_prefix("nvidia").is_some_and(|n| n.parse::<u32>().is_ok());
-    let devices = std::fs::read_dir("/dev").into_iter().flatten().flatten();
-    devices.filter(|entry| entry.file_name().to_str().is_some_and(is_gpu)).count()
 }
 
 /// The ports, taken before models load so that one in use is told at once.

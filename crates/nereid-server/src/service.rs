@@ -13,6 +13,7 @@ use nereid_repository::{ModelVersion, Repository};
 use nereid_scheduler::{Lead, Queued, Ticket};
 use tokio::sync::{Semaphore, oneshot};
 
+use crate::gpus::Gpus;
 use crate::logging::LogControl;
 use crate::off_the_loop::off_the_loop;
 use crate::shared_memory::SharedMemory;
@@ -34,6 +35,7 @@ pub struct Service {
     controls: Arc<Semaphore>,
     log: LogControl,
     tracer: Tracer,
+    gpus: Gpus,
 }
 
 /// What a server is told about itself.
@@ -59,7 +61,19 @@ impl Service {
             controls: Arc::new(Semaphore::new(MAX_CONTROLS)),
             log,
             tracer,
+            gpus: Gpus::default(),
         }
+    }
+
+    /// With the GPUs that models use.
+    #[must_use]
+    pub(crate) fn with_gpus(self, gpus: Gpus) -> Self {
+        Self { gpus, ..self }
+    }
+
+    /// The GPUs that models use.
+    pub(crate) fn gpus(&self) -> &Gpus {
+        &self.gpus
     }
 
     /// With the log that clients see and change, and with traces of requests.

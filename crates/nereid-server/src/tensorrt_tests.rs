@@ -70,7 +70,7 @@ fn open(dir: &Path) -> Repository {
         ..Default::default()
     };
     let backend = Arc::new(TensorRt::new(options).unwrap());
-    let options = RepositoryOptions { paths: vec![dir.to_owned()], gpu_count: 1, ..Default::default() };
+    let options = RepositoryOptions { paths: vec![dir.to_owned()], gpus: vec![0], ..Default::default() };
     Repository::open(options, vec![backend]).unwrap()
 }
 

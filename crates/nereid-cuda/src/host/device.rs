@@ -53,6 +53,8 @@ pub struct Live {
     pub streams: usize,
     pub events: usize,
     pub graphs: usize,
+    /// Handles of other processes that are open.
+    pub opened: usize,
 }
 
 #[derive(Debug)]
@@ -66,6 +68,9 @@ struct State {
     streams: BTreeMap<u64, Arc<HostStream>>,
     events: BTreeSet<u64>,
     graphs: BTreeMap<u64, Arc<Mutex<Vec<Node>>>>,
+    /// What other processes offer, and what is open of it.
+    offered: Allocations,
+    opened: Vec<u64>,
     /// Of the next event or graph.
     next: u64,
 }
@@ -92,6 +97,8 @@ impl HostDevice {
             streams: BTreeMap::new(),
             events: BTreeSet::new(),
             graphs: BTreeMap::new(),
+            offered: Allocations::default(),
+            opened: Vec::new(),
             next: 0x1000,
         };
         Arc::new(Self {
@@ -119,6 +126,14 @@ impl HostDevice {
         self.state.lock().trusts = true;
     }
 
+    /// The handle of `bytes` bytes on this GPU that belong to another process, as it were.
+    pub fn offer(&self, bytes: usize) -> IpcHandle {
+        let start = self.state.lock().offered.add(bytes).unwrap_or(0);
+        let mut handle = [0; 64];
+        handle[..8].copy_from_slice(&start.to_le_bytes());
+        handle
+    }
+
     pub fn live(&self) -> Live {
         let state = self.state.lock();
         Live {
@@ -128,6 +143,7 @@ impl HostDevice {
             streams: state.streams.len(),
             events: state.events.len(),
             graphs: state.graphs.len(),
+            opened: state.opened.len(),
         }
     }
 
@@ -191,7 +207,11 @@ impl HostDevice {
 
 impl State {
     fn have(&self, memory: &[(u64, usize)]) -> bool {
-        self.trusts || memory.iter().all(|(address, bytes)| self.memory.have(*address, *bytes))
+        let is_open = |address| self.opened.iter().any(|start| self.offered.is_around(*start, address));
+        let has = |(address, bytes): &(u64, usize)| {
+            self.memory.have(*address, *bytes) || self.offered.have(*address, *bytes) && is_open(*address)
+        };
+        self.trusts || memory.iter().all(has)
     }
 
     /// A thread that captures must not allocate, free or wait.
@@ -367,16 +387,24 @@ impl Device for HostDevice {
         check("cuGraphExecDestroy", removed.is_some(), INVALID_HANDLE)
     }
 
-    fn open_ipc(&self, _: IpcHandle) -> Result<u64> {
-        Err(error("cuIpcOpenMemHandle_v2", INVALID_VALUE)) // no other process could have given one
+    fn open_ipc(&self, handle: IpcHandle) -> Result<u64> {
+        let start = handle.first_chunk().map_or(0, |start| u64::from_le_bytes(*start));
+        let mut state = self.state.lock();
+        check("cuIpcOpenMemHandle_v2", state.offered.is_around(start, start), INVALID_VALUE)?;
+        state.opened.push(start);
+        Ok(start)
     }
 
-    unsafe fn close_ipc(&self, _: u64) -> Result<()> {
-        Err(error("cuIpcCloseMemHandle", INVALID_VALUE))
+    unsafe fn close_ipc(&self, address: u64) -> Result<()> {
+        let opened = &mut self.state.lock().opened;
+        let at = opened.iter().position(|start| *start == address);
+        opened.swap_remove(at.ok_or_else(|| error("cuIpcCloseMemHandle", INVALID_VALUE))?);
+        Ok(())
     }
 
     fn allocation_range(&self, address: u64) -> Result<(u64, u64)> {
-        let range = self.state.lock().memory.around(address);
+        let state = self.state.lock();
+        let range = state.memory.around(address).or_else(|| state.offered.around(address));
         range.ok_or_else(|| error("cuMemGetAddressRange_v2", INVALID_VALUE))
     }
 }

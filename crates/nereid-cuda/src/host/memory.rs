@@ -47,6 +47,11 @@ impl Allocations {
         (address - start < *bytes as u64).then_some((*start, *bytes as u64))
     }
 
+    /// Whether `address` is in the one that starts at `start`.
+    pub(super) fn is_around(&self, start: u64, address: u64) -> bool {
+        self.around(address).is_some_and(|(found, _)| found == start)
+    }
+
     /// Whether all these bytes are in one of them.
     pub(super) fn have(&self, address: u64, bytes: usize) -> bool {
         let end = address.checked_add(bytes as u64);

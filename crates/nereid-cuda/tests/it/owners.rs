@@ -5,7 +5,8 @@ use std::sync::Arc;
 use nereid_core::ErrorCode;
 use nereid_cuda::host::{HostDevice, Live};
 use nereid_cuda::{
-    CudaError, Device, DeviceBuffer, Event, PinnedBuffer, PinnedPool, PoolUse, Stream, StreamPriority,
+    CudaError, Device, DeviceBuffer, Event, IpcMemory, PinnedBuffer, PinnedPool, PoolUse, Stream,
+    StreamPriority,
 };
 
 fn stream(device: &Arc<dyn Device>) -> Stream {
@@ -35,7 +36,7 @@ fn everything_is_given_back() {
     let pinned = PinnedBuffer::new(&device, 8).unwrap();
     let (stream, event) = (stream(&device), Event::new(&device, false).unwrap());
     let graph = stream.capture(|| copy(&stream, &buffer, &pinned)).unwrap();
-    let live = Live { allocations: 2, bytes: 101, pinned: 1, streams: 1, events: 1, graphs: 1 };
+    let live = Live { allocations: 2, bytes: 101, pinned: 1, streams: 1, events: 1, graphs: 1, opened: 0 };
     assert_eq!(host.live(), live);
     drop((buffer, none, pinned, stream, event, graph));
     assert_eq!(host.live(), Live::default());
@@ -55,6 +56,23 @@ fn memory_that_is_not_there() {
     assert_eq!((device.memory().unwrap().free, device.memory().unwrap().total), (400, 1 << 30));
     drop(first);
     DeviceBuffer::new(&device, 1000).unwrap();
+}
+
+#[test]
+fn memory_of_another_process() {
+    let host = HostDevice::new(0);
+    let device = host.device();
+    let handle = host.offer(8);
+    let [first, second] = [(); 2].map(|()| IpcMemory::open(&device, handle).unwrap());
+    assert_eq!((first.byte_size(), first.address(), host.live().opened), (8, second.address(), 2));
+    first.write(6, &[1, 2]).unwrap();
+    drop(first);
+    let mut data = [0; 2];
+    second.read(6, &mut data).unwrap();
+    assert_eq!(data, [1, 2]);
+    drop(second);
+    assert_eq!(host.live(), Live::default());
+    assert_eq!(IpcMemory::open(&device, [9; 64]).unwrap_err().call, "cuIpcOpenMemHandle_v2");
 }
 
 #[test]

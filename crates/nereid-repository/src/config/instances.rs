@@ -12,16 +12,17 @@ use super::{ONNXRUNTIME, TENSORRT, is_ensemble};
 /// Most instances that one version of a model may ask for; each costs threads and memory.
 const MAX_INSTANCES: usize = 4096;
 
-/// The GPUs that instances may use, numbered from 0.
-#[derive(Debug, Clone, Copy)]
+/// The GPUs that instances may use.
+#[derive(Debug, Clone)]
 pub(crate) struct Gpus {
-    pub(crate) count: usize,
+    /// Their numbers, ascending.
+    pub(crate) ids: Vec<i32>,
     /// For messages.
     pub(crate) min_compute_capability: f64,
 }
 
 /// Gives every group a name, a kind that is not AUTO, a count and, on GPUs, their numbers.
-pub(crate) fn normalize(config: &mut ModelConfig, gpus: Gpus) {
+pub(crate) fn normalize(config: &mut ModelConfig, gpus: &Gpus) {
     if is_ensemble(config) {
         return;
     }
@@ -35,14 +36,14 @@ pub(crate) fn normalize(config: &mut ModelConfig, gpus: Gpus) {
             group.name = format!("{name}_{index}");
         }
         if group.kind() == Kind::Auto {
-            let usable = gpus.count > 0 && group.gpus.iter().all(|id| gpus.has(*id));
+            let usable = !gpus.ids.is_empty() && group.gpus.iter().all(|id| gpus.has(*id));
             group.set_kind(if usable { Kind::Gpu } else { Kind::Cpu });
         }
         if group.count < 1 {
             group.count = if group.kind() == Kind::Cpu && backend == ONNXRUNTIME.1 { 2 } else { 1 };
         }
         if group.kind() == Kind::Gpu && group.gpus.is_empty() {
-            group.gpus.extend(gpus.ids());
+            group.gpus.extend(&gpus.ids);
         }
     }
 }
@@ -51,7 +52,7 @@ pub(crate) fn normalize(config: &mut ModelConfig, gpus: Gpus) {
 ///
 /// # Errors
 /// Triton's texts; and more than [`MAX_INSTANCES`] instances.
-pub(crate) fn validate(config: &ModelConfig, gpus: Gpus) -> Result<()> {
+pub(crate) fn validate(config: &ModelConfig, gpus: &Gpus) -> Result<()> {
     for group in &config.instance_group {
         let subject = format!("instance group {} of model {}", group.name, config.name);
         check_kind(group, &subject, gpus)?;
@@ -120,16 +121,12 @@ fn rate_limiter(limiter: &ModelRateLimiter) -> RateLimiterSpec {
 }
 
 impl Gpus {
-    fn ids(self) -> impl Iterator<Item = i32> {
-        (0..i32::MAX).take(self.count)
-    }
-
-    fn has(self, id: i32) -> bool {
-        usize::try_from(id).is_ok_and(|id| id < self.count)
+    fn has(&self, id: i32) -> bool {
+        self.ids.contains(&id)
     }
 }
 
-fn check_kind(group: &ModelInstanceGroup, subject: &str, gpus: Gpus) -> Result<()> {
+fn check_kind(group: &ModelInstanceGroup, subject: &str, gpus: &Gpus) -> Result<()> {
     let invalid = |what: String| Err(Error::invalid_arg(format!("{subject} {what}")));
     match group.kind() {
         Kind::Model if !group.gpus.is_empty() => {
@@ -145,7 +142,7 @@ fn check_kind(group: &ModelInstanceGroup, subject: &str, gpus: Gpus) -> Result<(
                 "specifies invalid or unsupported gpu id {id}. GPUs with at least the minimum required CUDA compute \
                  compatibility of {:.6} are: {}",
                 gpus.min_compute_capability,
-                gpus.ids().map(|id| id.to_string()).collect::<Vec<_>>().join(", ")
+                gpus.ids.iter().map(|id| id.to_string()).collect::<Vec<_>>().join(", ")
             )),
         },
         Kind::Auto => Err(Error::internal(format!("{subject} has unexpected kind KIND_AUTO"))),
@@ -217,24 +214,26 @@ mod tests {
     }
 
     #[track_caller]
-    fn names(groups: Vec<ModelInstanceGroup>, gpus: usize) -> Vec<String> {
+    fn names(groups: Vec<ModelInstanceGroup>, gpus: &[i32]) -> Vec<String> {
         let mut config = config(groups);
-        let gpus = Gpus { count: gpus, min_compute_capability: 6.0 };
-        normalize(&mut config, gpus);
-        validate(&config, gpus).unwrap();
+        let gpus = Gpus { ids: gpus.to_vec(), min_compute_capability: 6.0 };
+        normalize(&mut config, &gpus);
+        validate(&config, &gpus).unwrap();
         specs(&config).into_iter().map(|spec| format!("{}:{:?}", spec.name, spec.kind)).collect()
     }
 
     #[test]
     fn defaults_and_names() {
         let gpu = |name: &str, device: i32| format!("{name}:Gpu {{ device: {device} }}");
-        assert_eq!(names(vec![], 0), ["m_0:Cpu", "m_1:Cpu"]);
-        assert_eq!(names(vec![], 2), [gpu("m_0", 0), gpu("m_0", 1)]);
-        assert_eq!(names(vec![group(Kind::Cpu, 3, &[])], 1), ["m_0_0:Cpu", "m_0_1:Cpu", "m_0_2:Cpu"]);
-        assert_eq!(names(vec![group(Kind::Auto, 0, &[])], 0), ["m_0_0:Cpu", "m_0_1:Cpu"]);
-        assert_eq!(names(vec![group(Kind::Model, 0, &[])], 1), ["m_0_0:Model"]);
+        assert_eq!(names(vec![], &[]), ["m_0:Cpu", "m_1:Cpu"]);
+        assert_eq!(names(vec![], &[0, 1]), [gpu("m_0", 0), gpu("m_0", 1)]);
+        assert_eq!(names(vec![], &[1, 3]), [gpu("m_0", 1), gpu("m_0", 3)]);
+        assert_eq!(names(vec![group(Kind::Auto, 1, &[0])], &[0, 3]), [gpu("m_0_0", 0)]);
+        assert_eq!(names(vec![group(Kind::Cpu, 3, &[])], &[0]), ["m_0_0:Cpu", "m_0_1:Cpu", "m_0_2:Cpu"]);
+        assert_eq!(names(vec![group(Kind::Auto, 0, &[])], &[]), ["m_0_0:Cpu", "m_0_1:Cpu"]);
+        assert_eq!(names(vec![group(Kind::Model, 0, &[])], &[0]), ["m_0_0:Model"]);
         assert_eq!(
-            names(vec![group(Kind::Cpu, 1, &[]), group(Kind::Gpu, 2, &[1])], 2),
+            names(vec![group(Kind::Cpu, 1, &[]), group(Kind::Gpu, 2, &[1])], &[0, 1]),
             ["m_0_0:Cpu".to_owned(), gpu("m_1_0", 1), gpu("m_1_1", 1)]
         );
     }
@@ -266,40 +265,44 @@ mod tests {
 
     #[test]
     fn refusals() {
-        let check = |group: ModelInstanceGroup, gpu_count: usize, expected: &str| {
+        let check = |group: ModelInstanceGroup, gpus: &[i32], expected: &str| {
             let mut config = config(vec![group]);
-            let gpus = Gpus { count: gpu_count, min_compute_capability: 6.0 };
-            normalize(&mut config, gpus);
-            assert_eq!(validate(&config, gpus).unwrap_err().message(), expected);
+            let gpus = Gpus { ids: gpus.to_vec(), min_compute_capability: 6.0 };
+            normalize(&mut config, &gpus);
+            assert_eq!(validate(&config, &gpus).unwrap_err().message(), expected);
         };
         let subject = "instance group m_0 of model m";
-        check(group(Kind::Gpu, 1, &[]), 0, &format!("{subject} has kind KIND_GPU but no GPUs are available"));
+        check(
+            group(Kind::Gpu, 1, &[]),
+            &[],
+            &format!("{subject} has kind KIND_GPU but no GPUs are available"),
+        );
         check(
             group(Kind::Cpu, 1, &[0]),
-            1,
+            &[0],
             &format!("{subject} has kind KIND_CPU but specifies one or more GPUs"),
         );
         check(
             group(Kind::Auto, 1, &[3]),
-            1,
+            &[0],
             &format!("{subject} has kind KIND_CPU but specifies one or more GPUs"),
         );
         check(
             group(Kind::Model, 1, &[0]),
-            1,
+            &[0],
             &format!("{subject} has kind KIND_MODEL but specifies one or more GPUs"),
         );
         check(
             group(Kind::Gpu, 1, &[0, 2]),
-            2,
+            &[0, 1, 3],
             &format!(
                 "{subject} specifies invalid or unsupported gpu id 2. GPUs with at least the minimum required CUDA \
-                 compute compatibility of 6.000000 are: 0, 1"
+                 compute compatibility of 6.000000 are: 0, 1, 3"
             ),
         );
         check(
             ModelInstanceGroup { profile: vec!["0".into()], ..group(Kind::Cpu, 1, &[]) },
-            0,
+            &[],
             &format!(
                 "{subject} and platform onnxruntime_onnxspecifies profile field which is only supported for TensorRT \
                  models"
@@ -307,7 +310,7 @@ mod tests {
         );
         check(
             group(Kind::Cpu, i32::MAX, &[]),
-            0,
+            &[],
             "instance groups of model m ask for more than 4096 instances",
         );
     }
@@ -317,9 +320,9 @@ mod tests {
         let check = |group: ModelInstanceGroup, expected: Result<(), &str>| {
             let (platform, backend) = (TENSORRT.0.into(), TENSORRT.1.into());
             let mut config = ModelConfig { platform, backend, ..config(vec![group]) };
-            let gpus = Gpus { count: 1, min_compute_capability: 6.0 };
-            normalize(&mut config, gpus);
-            let got = validate(&config, gpus).map_err(|e| e.with_code());
+            let gpus = Gpus { ids: vec![0], min_compute_capability: 6.0 };
+            normalize(&mut config, &gpus);
+            let got = validate(&config, &gpus).map_err(|e| e.with_code());
             assert_eq!(got, expected.map_err(|text| format!("Invalid argument: {text}")));
         };
         let profile = |profile: &str| ModelInstanceGroup {

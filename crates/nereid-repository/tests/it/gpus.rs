@@ -22,7 +22,7 @@ fn what_runs_on_gpus_is_a_series_of_each() {
     let repository = repo.open_with(Options {
         control: ControlMode::Explicit,
         startup_models: vec!["m".to_owned()],
-        gpu_count: 3,
+        gpus: vec![0, 1, 2],
         gpu_uuids: vec!["GPU-a".into(), "GPU-b".into()],
         reporters: reporters.clone(),
         ..repo.options()

@@ -15,8 +15,8 @@ mod value;
 mod tests;
 
 pub use options::{
-    BackendSettings, CacheSettings, CompressionLevel, ConnectionOptions, GrpcEndpoint, HttpEndpoint,
-    MetricsEndpoint, ModelControlMode, Options, RepositoryOptions, TlsOptions,
+    BackendSettings, CacheSettings, CompressionLevel, ConnectionOptions, GpuOptions, GrpcEndpoint,
+    HttpEndpoint, MetricsEndpoint, ModelControlMode, Options, RepositoryOptions, TlsOptions,
 };
 pub use parse::parse;
 

@@ -35,6 +35,18 @@ pub struct Options {
     pub rate_limit: RateLimitOptions,
     /// `--host-policy`.
     pub host_policies: HostPolicies,
+    pub gpus: GpuOptions,
+}
+
+/// Which GPUs models use, and how far.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GpuOptions {
+    /// `--min-supported-compute-capability`: GPUs below are not used.
+    pub min_compute_capability: f64,
+    /// `--pinned-memory-pool-byte-size`: most bytes of page-locked memory for copies to and from them.
+    pub pinned_pool_bytes: usize,
+    /// `--model-load-gpu-limit`: by GPU, the part of its memory, 0 to 1, that may be in use when a model is loaded.
+    pub load_limits: BTreeMap<i32, f64>,
 }
 
 /// `--rate-limit` and `--rate-limit-resource`.
@@ -282,6 +294,11 @@ impl Default for Options {
             backends: BackendSettings::default(),
             rate_limit: RateLimitOptions::default(),
             host_policies: HostPolicies::default(),
+            gpus: GpuOptions {
+                min_compute_capability: 7.5,
+                pinned_pool_bytes: 1 << 28,
+                load_limits: BTreeMap::new(),
+            },
             caches: CacheSettings::new(),
         }
     }

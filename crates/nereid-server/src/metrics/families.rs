@@ -12,6 +12,7 @@ use super::gpu::GpuValues;
 use super::host::HostValues;
 use super::sample::{Sample, Serving};
 use super::text::{Kind, Labels, Number, Text};
+use crate::gpus::PinnedMemory;
 
 /// One family.
 struct Family {
@@ -52,6 +53,8 @@ pub(super) struct ServerValues {
     pub(super) cache: Option<CacheValues>,
     /// GPUs, unless `--allow-gpu-metrics=false`.
     pub(super) gpus: Arc<[GpuValues]>,
+    /// Page-locked memory for copies to and from GPUs.
+    pub(super) pinned: PinnedMemory,
 }
 
 const FAMILIES: [Family; 45] = [
@@ -136,12 +139,12 @@ const FAMILIES: [Family; 45] = [
         "Model load time in seconds",
         Values::Gauge(|serving| serving.load_duration.as_secs_f64()),
     ),
-    // There is no pinned memory: Triton without a GPU shows the size that was asked for all the same.
-    server("nv_pinned_memory_pool_total_bytes", "Pinned memory pool total memory size, in bytes", |_| {
-        Some(0.0)
+    // None without a GPU: Triton shows the size that was asked for all the same.
+    server("nv_pinned_memory_pool_total_bytes", "Pinned memory pool total memory size, in bytes", |server| {
+        Some(server.pinned.total as f64)
     }),
-    server("nv_pinned_memory_pool_used_bytes", "Pinned memory pool used memory size, in bytes", |_| {
-        Some(0.0)
+    server("nv_pinned_memory_pool_used_bytes", "Pinned memory pool used memory size, in bytes", |server| {
+        Some(server.pinned.used as f64)
     }),
     gpu(Kind::Gauge, "nv_gpu_utilization", "GPU utilization rate [0.0 - 1.0)", |gpu| gpu.utilization),
     gpu(Kind::Gauge, "nv_gpu_memory_total_bytes", "GPU total memory, in bytes", |gpu| {

@@ -48,7 +48,8 @@ impl Page {
         let host = self.host.as_mut().map(Host::values);
         let cache = repository.cache().and_then(ResponseCache::values);
         let gpus = self.gpus.as_ref().map(GpuReadings::values).unwrap_or_default();
-        let server = ServerValues { host, cache, gpus };
+        let pinned = self.service.gpus().pinned_memory();
+        let server = ServerValues { host, cache, gpus, pinned };
         let custom: Vec<_> = repository.backends().iter().flat_map(|backend| backend.counters()).collect();
         families::render(&samples, &server, &self.options) + &custom::render(&custom)
     }

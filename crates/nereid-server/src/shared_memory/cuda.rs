@@ -24,8 +24,8 @@ pub(super) fn open(
     byte_size: u64,
 ) -> Result<Box<dyn Memory>> {
     #[cfg(feature = "cuda")]
-    if driver::is_there() {
-        return Ok(Box::new(driver::Cuda::open(region, handle, device_id, byte_size)?));
+    if let gpus @ [_, ..] = driver::gpus() {
+        return Ok(Box::new(driver::Cuda::open(gpus, region, handle, device_id, byte_size)?));
     }
     Err(Error::invalid_arg(format!(
         "failed to register CUDA shared memory region: '{region}', GPUs not supported"

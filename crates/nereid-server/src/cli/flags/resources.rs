@@ -67,19 +67,20 @@ pub(super) const RATE_LIMITER: &[Flag] = &[
 ];
 
 pub(super) const MEMORY_DEVICE: &[Flag] = &[
-    not_yet(
+    ready(
         "pinned-memory-pool-byte-size",
         Integer,
         "268435456",
-        |_, v| value::integer::<i64>(v).map(drop),
-        "Most bytes of page-locked host memory for copies to and from GPUs.",
+        |d, v| put(&mut d.options.gpus.pinned_pool_bytes, value::integer(v)),
+        "Most bytes of page-locked host memory for copies to and from GPUs. It is taken as it is needed; copies that find \
+         none left use other memory.",
     ),
-    not_yet(
+    ready(
         "cuda-memory-pool-byte-size",
         Form("integer>:<integer"),
-        "67108864",
+        "",
         device_bytes,
-        "<GPU>:<bytes>: most bytes of device memory for copies. Once per GPU.",
+        "<GPU>:<bytes>. Taken and not used: instances take the memory that they copy to when they are made.",
     ),
     not_yet(
         "cuda-virtual-address-size",
@@ -88,11 +89,11 @@ pub(super) const MEMORY_DEVICE: &[Flag] = &[
         device_bytes,
         "<GPU>:<bytes>: most bytes of an implicit state that grows. Once per GPU.",
     ),
-    not_yet(
+    ready(
         "min-supported-compute-capability",
         Number,
-        "",
-        |_, v| value::number(v).map(drop),
+        "7.5",
+        |d, v| put(&mut d.options.gpus.min_compute_capability, value::number(v)),
         "GPUs below this compute capability are not used.",
     ),
     not_yet("buffer-manager-thread-count", Integer, "0", is::integer, "Threads that copy tensors."),
@@ -111,16 +112,12 @@ pub(super) const MEMORY_DEVICE: &[Flag] = &[
         "<policy>,cpu-cores=<first>-<last>: where the instances with this policy run. Without a name of its own an \
          instance has the policy cpu, gpu_<device> or model. numa-node is taken and binds no memory.",
     ),
-    not_yet(
+    ready(
         "model-load-gpu-limit",
         Form("device_id>:<fraction"),
         "",
-        |d, v| {
-            let (device, fraction) = value::pair(v, ":")?;
-            is::integer(d, device)?;
-            value::number(fraction).map(drop)
-        },
-        "No model is loaded on a GPU whose memory is used beyond this fraction.",
+        model_load_gpu_limit,
+        "No model is loaded on a GPU more of whose memory is in use than this fraction, or would be. Once per GPU.",
     ),
 ];
 
@@ -177,6 +174,20 @@ fn rate_limit_resource(draft: &mut Draft, text: &str) -> Result<()> {
              '<resource_name>:<count>'. Got {text}"
         )),
     }
+}
+
+fn model_load_gpu_limit(draft: &mut Draft, text: &str) -> Result<()> {
+    let (device, fraction) = value::pair(text, ":")?;
+    let (device, fraction) = (value::integer::<i32>(device)?, value::number(fraction)?);
+    let refused = |reason: String| Err(format!("setting model load GPU limit: {reason}"));
+    if device < 0 {
+        return refused(format!("expects device ID >= 0, got {device}"));
+    }
+    if !(0.0..=1.0).contains(&fraction) {
+        return refused(format!("expects limit fraction to be in range [0.0, 1.0], got {fraction:.6}"));
+    }
+    draft.options.gpus.load_limits.insert(device, fraction);
+    Ok(())
 }
 
 fn device_bytes(draft: &mut Draft, text: &str) -> Result<()> {
