@@ -1,10 +1,21 @@
 //! Copies, at once and on streams.
 
 use std::ffi::c_uchar;
+use std::fs::OpenOptions;
+use std::io::Write;
 
 use crate::code::{Code, ILLEGAL_ADDRESS, INVALID_VALUE, SUCCESS, check};
+use crate::settings::settings;
 use crate::state::{in_context, state};
 use crate::streams::{Node, put_into};
+
+/// Notes a copy where `FAKE_CUDA_COPIES` says so.
+fn note(kind: &str, bytes: usize) {
+    let Some(path) = &settings().copies else { return };
+    let file = OpenOptions::new().create(true).append(true).open(path);
+    file.and_then(|mut file| file.write_all(format!("{kind} {bytes}\n").as_bytes()))
+        .expect("a file to write to");
+}
 
 /// Puts a copy into `stream`, whose device memory is checked now and whenever it runs.
 fn queue(stream: u64, to: u64, from: u64, bytes: usize, on_device: &[u64]) -> Code {
@@ -44,6 +55,7 @@ fn now(to: u64, from: u64, bytes: usize, on_device: u64) -> Code {
 /// As CUDA says; so for all of these.
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn cuMemcpyHtoD_v2(to: u64, from: u64, bytes: usize) -> Code {
+    note("HtoD", bytes);
     now(to, from, bytes, to)
 }
 
@@ -51,6 +63,7 @@ pub(crate) unsafe extern "C" fn cuMemcpyHtoD_v2(to: u64, from: u64, bytes: usize
 /// As for [`cuMemcpyHtoD_v2`].
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn cuMemcpyDtoH_v2(to: u64, from: u64, bytes: usize) -> Code {
+    note("DtoH", bytes);
     now(to, from, bytes, from)
 }
 
@@ -58,6 +71,7 @@ pub(crate) unsafe extern "C" fn cuMemcpyDtoH_v2(to: u64, from: u64, bytes: usize
 /// As for [`cuMemcpyHtoD_v2`].
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn cuMemcpyHtoDAsync_v2(to: u64, from: u64, bytes: usize, stream: u64) -> Code {
+    note("HtoD", bytes);
     queue(stream, to, from, bytes, &[to])
 }
 
@@ -65,6 +79,7 @@ pub(crate) unsafe extern "C" fn cuMemcpyHtoDAsync_v2(to: u64, from: u64, bytes: 
 /// As for [`cuMemcpyHtoD_v2`].
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn cuMemcpyDtoHAsync_v2(to: u64, from: u64, bytes: usize, stream: u64) -> Code {
+    note("DtoH", bytes);
     queue(stream, to, from, bytes, &[from])
 }
 
@@ -72,6 +87,7 @@ pub(crate) unsafe extern "C" fn cuMemcpyDtoHAsync_v2(to: u64, from: u64, bytes: 
 /// As for [`cuMemcpyHtoD_v2`].
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn cuMemcpyDtoDAsync_v2(to: u64, from: u64, bytes: usize, stream: u64) -> Code {
+    note("DtoD", bytes);
     queue(stream, to, from, bytes, &[to, from])
 }
 

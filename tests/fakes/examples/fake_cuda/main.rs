@@ -11,6 +11,7 @@
 //! | `FAKE_CUDA_CAPABILITY` | compute capabilities, the last for all others: `9.0` |
 //! | `FAKE_CUDA_MIG` | `1`: each is a part of a GPU |
 //! | `FAKE_CUDA_INIT_ERROR` | the result of `cuInit` |
+//! | `FAKE_CUDA_COPIES` | a file that gets a line for every copy: its direction and its bytes |
 
 #![allow(unsafe_code, reason = "a C library")]
 #![allow(non_snake_case, reason = "the names are CUDA's")]

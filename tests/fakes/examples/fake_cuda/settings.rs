@@ -1,6 +1,7 @@
 //! What the variables say, read once.
 
 use std::env;
+use std::path::PathBuf;
 use std::sync::OnceLock;
 
 #[derive(Debug)]
@@ -12,6 +13,8 @@ pub(crate) struct Settings {
     capabilities: Vec<(i32, i32)>,
     pub(crate) is_mig: bool,
     pub(crate) init_error: u32,
+    /// File that gets a line for every copy.
+    pub(crate) copies: Option<PathBuf>,
 }
 
 pub(crate) fn settings() -> &'static Settings {
@@ -35,6 +38,7 @@ impl Settings {
             capabilities: capabilities.split(',').map(capability).collect(),
             is_mig: number("FAKE_CUDA_MIG", 0) != 0,
             init_error: number("FAKE_CUDA_INIT_ERROR", 0) as u32,
+            copies: env::var_os("FAKE_CUDA_COPIES").map(PathBuf::from),
         }
     }
 
