@@ -25,11 +25,9 @@ INVALID = "failed to register shared memory region: invalid args"
 
 @pytest.fixture(scope="module")
 def on_cpu(repository: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    """`add_sub` alone, which would run on a GPU where there is one."""
+    """`add_sub` alone, which leaves open where it runs. ONNX Runtime has no CUDA provider here."""
     folder = tmp_path_factory.mktemp("on_cpu")
     shutil.copytree(repository / "add_sub", folder / "add_sub")
-    with open(folder / "add_sub/config.pbtxt", "a") as config:
-        config.write("\ninstance_group { kind: KIND_CPU }\n")
     return folder
 
 
@@ -190,6 +188,12 @@ def test_which_gpus_there_are(sharing: Nereid) -> None:
     assert len(lines) == 1 and lines[0].startswith("I"), sharing.log()
     for number in range(GPUS):
         assert f"{number} is Fake GPU (GPU-00000000-0000-0000-0000-00000000000{number}), compute capability 9.0, 1024 MiB" in lines[0]
+
+
+def test_without_a_cuda_provider_models_run_on_the_cpu(sharing: Nereid) -> None:
+    groups = sharing.get("/v2/models/add_sub/config").json()["instance_group"]
+    assert [(group["kind"], group["gpus"]) for group in groups] == [("KIND_CPU", [])]
+    assert sharing.log().count("ONNX Runtime has no CUDA provider here") == 1
 
 
 def load(server: Nereid, **group: object) -> Answer:

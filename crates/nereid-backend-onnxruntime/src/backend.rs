@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::Once;
 
 use nereid_core::backend::{AutoComplete, AutoCompleteRequest, Backend, LoadRequest, Model};
 use nereid_core::{ModelConfig, Result};
@@ -69,6 +70,21 @@ impl OnnxRuntime {
 impl Backend for OnnxRuntime {
     fn name(&self) -> &'static str {
         "onnxruntime"
+    }
+
+    fn uses_gpus(&self) -> bool {
+        static TOLD: Once = Once::new();
+        // Without the library no model loads, wherever it is.
+        let uses = !matches!(self.gpus, Gpus::Driver)
+            || self.runtime().map_or(true, |runtime| runtime.has_provider("CUDAExecutionProvider"));
+        if !uses {
+            TOLD.call_once(|| {
+                tracing::warn!(
+                    "ONNX Runtime has no CUDA provider here: models without an instance_group of KIND_GPU run on the CPU"
+                );
+            });
+        }
+        uses
     }
 
     fn auto_complete(&self, request: &AutoCompleteRequest<'_>) -> Result<AutoComplete> {

@@ -40,7 +40,7 @@ impl Platform {
         min_compute_capability: f64,
     ) -> Self {
         let path = settings.library.clone().or(library_path);
-        let libraries = Libraries::new(LoadOptions { path, allow_rtx: true, ..Default::default() });
+        let libraries = Libraries::new(LoadOptions { path, ..Default::default() });
         let (prepared, creation) = (Mutex::default(), Mutex::default());
         let pool = pool.unwrap_or_else(|| PinnedPool::new(usize::MAX));
         Self { settings, libraries, prepared, given, pool, min_compute_capability, creation }

@@ -27,6 +27,12 @@ pub trait Backend: Send + Sync + Debug {
     /// The file is missing or broken, or does not fit the config; the message is what clients see.
     fn load(&self, request: &LoadRequest<'_>) -> Result<Box<dyn Model>>;
 
+    /// Whether instances can be on GPUs here. Where they cannot, models whose config leaves the choice open run on the CPU.
+    /// Asked only where there is a GPU.
+    fn uses_gpus(&self) -> bool {
+        true
+    }
+
     /// Counters of its own as they are now, for the metrics page; those of one name stand together.
     fn counters(&self) -> Vec<Counter> {
         Vec::new()

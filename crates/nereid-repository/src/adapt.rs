@@ -20,7 +20,8 @@ impl Loader {
         let mut wire_config = (*serving.wire_config).clone();
         wire_config.instance_group.clone_from(&model.config.instance_group);
         wire_config.version_policy.clone_from(&model.config.version_policy);
-        instances::normalize(&mut wire_config, &self.gpus);
+        let uses_gpus = self.uses_gpus(&**self.backend(&wire_config)?);
+        instances::normalize(&mut wire_config, &self.gpus, uses_gpus);
         instances::validate(&wire_config, &self.gpus)?;
         if wire_config == *serving.wire_config {
             return Ok(serving.clone());

@@ -113,7 +113,7 @@ impl Loader {
         data_files::confine(&wire_config, &model.dir)?;
         unsupported::at_load(&wire_config)?;
         let backend = self.backend(&wire_config)?;
-        instances::normalize(&mut wire_config, &self.gpus);
+        instances::normalize(&mut wire_config, &self.gpus, self.uses_gpus(&**backend));
         instances::validate(&wire_config, &self.gpus)?;
         let model_file = model_file(model, version)?;
         if self.auto_complete {
@@ -151,7 +151,12 @@ impl Loader {
         first.map_or(Ok(Cores::All), |spec| self.host_policies.cores(&spec.host_policy))
     }
 
-    fn backend(&self, config: &inference::ModelConfig) -> Result<&Arc<dyn Backend>> {
+    /// Whether models of `backend` may be on a GPU unless they say where they are.
+    pub(crate) fn uses_gpus(&self, backend: &dyn Backend) -> bool {
+        !self.gpus.ids.is_empty() && backend.uses_gpus()
+    }
+
+    pub(crate) fn backend(&self, config: &inference::ModelConfig) -> Result<&Arc<dyn Backend>> {
         self.backends.iter().find(|backend| backend.name() == config.backend).ok_or_else(|| {
             Error::invalid_arg(if config.runtime.is_empty() {
                 format!(

@@ -21,8 +21,9 @@ pub(crate) struct Gpus {
     pub(crate) min_compute_capability: f64,
 }
 
-/// Gives every group a name, a kind that is not AUTO, a count and, on GPUs, their numbers.
-pub(crate) fn normalize(config: &mut ModelConfig, gpus: &Gpus) {
+/// Gives every group a name, a kind that is not AUTO, a count and, on GPUs, their numbers. AUTO is never a GPU where the
+/// backend cannot use one.
+pub(crate) fn normalize(config: &mut ModelConfig, gpus: &Gpus, backend_uses_gpus: bool) {
     if is_ensemble(config) {
         return;
     }
@@ -36,7 +37,8 @@ pub(crate) fn normalize(config: &mut ModelConfig, gpus: &Gpus) {
             group.name = format!("{name}_{index}");
         }
         if group.kind() == Kind::Auto {
-            let usable = !gpus.ids.is_empty() && group.gpus.iter().all(|id| gpus.has(*id));
+            let usable =
+                backend_uses_gpus && !gpus.ids.is_empty() && group.gpus.iter().all(|id| gpus.has(*id));
             group.set_kind(if usable { Kind::Gpu } else { Kind::Cpu });
         }
         if group.count < 1 {
@@ -217,7 +219,7 @@ mod tests {
     fn names(groups: Vec<ModelInstanceGroup>, gpus: &[i32]) -> Vec<String> {
         let mut config = config(groups);
         let gpus = Gpus { ids: gpus.to_vec(), min_compute_capability: 6.0 };
-        normalize(&mut config, &gpus);
+        normalize(&mut config, &gpus, true);
         validate(&config, &gpus).unwrap();
         specs(&config).into_iter().map(|spec| format!("{}:{:?}", spec.name, spec.kind)).collect()
     }
@@ -236,6 +238,14 @@ mod tests {
             names(vec![group(Kind::Cpu, 1, &[]), group(Kind::Gpu, 2, &[1])], &[0, 1]),
             ["m_0_0:Cpu".to_owned(), gpu("m_1_0", 1), gpu("m_1_1", 1)]
         );
+    }
+
+    #[test]
+    fn a_backend_without_gpus_is_not_given_one() {
+        let mut config = config(vec![group(Kind::Auto, 1, &[]), group(Kind::Gpu, 1, &[])]);
+        normalize(&mut config, &Gpus { ids: vec![0], min_compute_capability: 6.0 }, false);
+        let kinds: Vec<_> = specs(&config).iter().map(|spec| spec.kind).collect();
+        assert_eq!(kinds, [InstanceKind::Cpu, InstanceKind::Gpu { device: 0 }]);
     }
 
     #[test]
@@ -268,7 +278,7 @@ mod tests {
         let check = |group: ModelInstanceGroup, gpus: &[i32], expected: &str| {
             let mut config = config(vec![group]);
             let gpus = Gpus { ids: gpus.to_vec(), min_compute_capability: 6.0 };
-            normalize(&mut config, &gpus);
+            normalize(&mut config, &gpus, true);
             assert_eq!(validate(&config, &gpus).unwrap_err().message(), expected);
         };
         let subject = "instance group m_0 of model m";
@@ -321,7 +331,7 @@ mod tests {
             let (platform, backend) = (TENSORRT.0.into(), TENSORRT.1.into());
             let mut config = ModelConfig { platform, backend, ..config(vec![group]) };
             let gpus = Gpus { ids: vec![0], min_compute_capability: 6.0 };
-            normalize(&mut config, &gpus);
+            normalize(&mut config, &gpus, true);
             let got = validate(&config, &gpus).map_err(|e| e.with_code());
             assert_eq!(got, expected.map_err(|text| format!("Invalid argument: {text}")));
         };
