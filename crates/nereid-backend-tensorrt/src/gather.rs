@@ -4,15 +4,13 @@
 //! the GPU already is copied there, or used where it is.
 
 use nereid_core::batch::{Batch, batch_input, gathered_shape};
-use nereid_core::{DeviceSlice, Error, Result, Shape, ValidInput};
+use nereid_core::{DeviceSlice, Error, Result, Shape};
+use nereid_cuda::staging::{self, Places, StagingMemory, Upload, lying};
 
-use crate::memory::StagingMemory;
-use crate::places::{ALIGNMENT, Places};
 use crate::plan::{InputPlan, Plan, Source, TensorPlan};
 use crate::profiles::InputShape;
 use crate::shape_tensor::{self, HostMemory, Values, is_on_host};
 use crate::streams::Streams;
-use crate::upload::{self, Upload};
 
 /// The inputs of the batch at hand.
 #[derive(Debug)]
@@ -149,24 +147,18 @@ impl Inputs {
             }
             let start = places.offset(number);
             input.address = memory + start as u64;
-            let mut at = start;
-            match *source {
+            let end = match *source {
                 Source::Requests { index } => {
-                    for tensor in batch.requests().iter().filter_map(|request| request.input(index)) {
-                        let source = bytes_of(tensor);
-                        upload.put(at, source)?;
-                        at += source.byte_size();
-                    }
+                    let tensors = batch.requests().iter().filter_map(|request| request.input(index));
+                    upload.put_all(start, tensors.map(staging::Source::from))?
                 }
                 Source::Batch { index } => {
-                    let data = &self.made[index].1;
-                    upload.put(at, upload::Source::Host(data))?;
-                    at += data.len();
+                    upload.put_all(start, [staging::Source::Host(&self.made[index].1)])?
                 }
-            }
+            };
             if let Some(byte_sizes) = byte_sizes {
                 // Rows that no request has: what an earlier batch left there is none of theirs.
-                upload.zero(at, (start + byte_sizes[number]).saturating_sub(at))?;
+                upload.zero(end, (start + byte_sizes[number]).saturating_sub(end))?;
             }
             number += 1;
         }
@@ -174,26 +166,17 @@ impl Inputs {
     }
 }
 
-fn bytes_of(tensor: &ValidInput) -> upload::Source<'_> {
-    match &tensor.device {
-        Some(slice) => upload::Source::Device(slice),
-        None => upload::Source::Host(&tensor.data),
-    }
-}
-
 /// The memory of the only request's tensor, if the engine can read it there.
 fn usable<'b>(batch: &Batch<'b>, source: Source, gpu: i32) -> Option<&'b DeviceSlice> {
-    let ([request], Source::Requests { index }) = (batch.requests(), source) else { return None };
-    let slice = request.input(index)?.device.as_deref()?;
-    let is_near = slice.device == gpu && slice.address.is_multiple_of(ALIGNMENT as u64);
-    (is_near && slice.address != 0 && slice.byte_size > 0).then_some(slice)
+    let Source::Requests { index } = source else { return None };
+    lying(batch, index, gpu).filter(|slice| slice.address != 0 && slice.byte_size > 0)
 }
 
 /// Requests give a tensor in a vectorised layout with its padding.
 fn check_sizes(batch: &Batch<'_>, tensor: &TensorPlan, index: usize) -> Result<()> {
     for request in batch.requests() {
         let Some(input) = request.input(index) else { continue };
-        let given = bytes_of(input).byte_size();
+        let given = staging::Source::from(input).byte_size();
         let expected = tensor.byte_size(&input.shape);
         if expected != Some(given) {
             return Err(Error::invalid_arg(format!(

@@ -8,16 +8,16 @@ use std::sync::Arc;
 use nereid_core::config::GraphSpec;
 use nereid_core::shape::Dims;
 use nereid_core::{Error, ModelConfig, Result, Shape};
+use nereid_cuda::staging::{OutputStreams, Places};
 use nereid_cuda::{CudaError, Device, DeviceBuffer, Graph};
 
 use crate::failure::{Failure, no_memory};
 use crate::gather::{Destination, Inputs};
 use crate::graph_specs;
-use crate::places::Places;
+use crate::output::{self, Output, Place};
 use crate::plan::{Plan, Source};
 use crate::profiled::Profiled;
 use crate::profiles::Range;
-use crate::scatter::{self, Output, Place};
 use crate::streams::Streams;
 
 /// The graphs of one instance.
@@ -279,8 +279,8 @@ fn outputs_of(plan: &Plan, context: &Profiled) -> Result<(Vec<Output>, usize)> {
         if shape.contains(&-1) {
             return Err(Error::unsupported(format!("the size of output '{name}' depends on data")));
         }
-        let byte_size = scatter::byte_size(planned, &shape)?;
-        let room = scatter::room(planned, byte_size, context);
+        let byte_size = output::byte_size(planned, &shape)?;
+        let room = output::room(planned, byte_size, context);
         let offset = places.push(room);
         let offset = offset.ok_or_else(|| Error::internal("the outputs are larger than any memory"))?;
         outputs.push(Output { shape, byte_size, place: Place::Device(offset as u64) });

@@ -7,6 +7,7 @@ use nereid_core::backend::{Execution, Instance};
 use nereid_core::batch::Batch;
 use nereid_core::config::InstanceSpec;
 use nereid_core::{Error, ModelConfig, Result, Timestamp};
+use nereid_cuda::staging::{DeviceMemory, OutputStreams, Places, StagingMemory};
 use nereid_cuda::{Device, PinnedPool};
 use nereid_tensorrt::{AllocationStrategy, Engine};
 
@@ -14,12 +15,11 @@ use crate::engine_info::EngineInfo;
 use crate::failure::no_memory;
 use crate::gather::{Destination, Inputs};
 use crate::graphs::Graphs;
-use crate::memory::{DeviceMemory, StagingMemory};
+use crate::output::{self, Output, Place};
 use crate::output_allocator::OutputMemory;
-use crate::places::Places;
 use crate::plan::Plan;
 use crate::profiled::{self, Profiled};
-use crate::scatter::{self, Delivery, Output, Place};
+use crate::scatter::Delivery;
 use crate::shape_tensor::{HostMemory, is_on_host};
 use crate::streams::Streams;
 use crate::{profiles, unwinding};
@@ -268,8 +268,8 @@ impl Work {
                     context.allocator(tensor.position, || OutputMemory::new(DeviceMemory::new(device)))?;
                 outputs.push(Output { shape, byte_size: 0, place: Place::Allocated(memory) });
             } else {
-                let byte_size = scatter::byte_size(planned, &shape)?;
-                let place = places.push(scatter::room(planned, byte_size, context));
+                let byte_size = output::byte_size(planned, &shape)?;
+                let place = places.push(output::room(planned, byte_size, context));
                 let place = place.ok_or_else(|| Error::internal("the outputs are larger than any memory"))?;
                 outputs.push(Output { shape, byte_size, place: Place::Device(place as u64) });
             }

@@ -2,7 +2,8 @@
 //!
 //! Before a batch runs: `autocomplete` reads a config out of an engine, `check` holds one against it, `profiles` chooses
 //! among its shapes, and `plan` keeps what an execution needs. `instance` runs a batch: `gather` brings inputs to the GPU,
-//! `profiled` or `graphs` execute, `scatter` brings outputs back. No batching, no queue and no request decoding happen here,
+//! `profiled` or `graphs` execute, `scatter` brings outputs back, both by the copies of
+//! `nereid_cuda::staging`. No batching, no queue and no request decoding happen here,
 //! and TensorRT itself is called by `nereid-tensorrt` alone.
 #![allow(unsafe_code, reason = "streams read and write memory by its address")]
 
@@ -10,7 +11,6 @@ mod autocomplete;
 mod backend;
 mod check;
 mod datatype;
-mod download;
 mod engine_file;
 mod engine_info;
 mod engines;
@@ -21,10 +21,9 @@ mod graphs;
 mod instance;
 mod layout;
 mod load_plan;
-mod memory;
 mod model;
+mod output;
 mod output_allocator;
-mod places;
 mod plan;
 mod platform;
 mod profiled;
@@ -37,6 +36,5 @@ mod streams;
 #[cfg(test)]
 mod testing;
 mod unwinding;
-mod upload;
 
 pub use backend::{Options, TensorRt};

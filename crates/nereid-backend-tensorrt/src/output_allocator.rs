@@ -2,12 +2,10 @@
 //! a request or an engine is believed.
 
 use nereid_core::Shape;
+use nereid_cuda::staging::{ALIGNMENT, DeviceMemory};
 use nereid_cuda::{CudaError, RawStream};
 use nereid_tensorrt::OutputAllocator;
 use parking_lot::Mutex;
-
-use crate::memory::DeviceMemory;
-use crate::places::ALIGNMENT;
 
 /// Memory of one output of one instance, which TensorRT asks for during an execution.
 #[derive(Debug)]

@@ -1,44 +1,18 @@
-//! The outputs of a batch: where an execution writes them, and how each request gets its part.
+//! The outputs of a batch: how each request gets its part.
 //!
 //! Outputs lie one behind the other on the GPU and go to the host in one copy, from which responses are sliced. A request
 //! that gives a place on a GPU for an output gets its part copied there, and no data.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use nereid_core::backend::Outputs as Delivered;
 use nereid_core::batch::{Batch, split};
-use nereid_core::shape::Dims;
-use nereid_core::{Error, InferResponse, OutputTensor, Result, Shape, ValidRequest};
+use nereid_core::{Error, InferResponse, OutputTensor, Result, ValidRequest};
+use nereid_cuda::staging::{Download, OutputStreams, Part, StagingMemory, send};
 
-use crate::download::Download;
-use crate::memory::StagingMemory;
-use crate::output_allocator::OutputMemory;
+use crate::output::{Output, Place};
 use crate::plan::{OutputPlan, Plan};
-use crate::profiled::Profiled;
 use crate::shape_tensor::{self, HostMemory};
 use crate::streams::Streams;
-
-/// One output of an execution.
-#[derive(Debug, Clone)]
-pub(crate) struct Output {
-    /// The engine's shape.
-    pub(crate) shape: Shape,
-    /// In memory of the GPU.
-    pub(crate) byte_size: usize,
-    pub(crate) place: Place,
-}
-
-/// Where an output is.
-#[derive(Debug, Clone)]
-pub(crate) enum Place {
-    /// On the GPU.
-    Device(u64),
-    /// In host memory of the instance.
-    Host,
-    /// On the GPU, where TensorRT asked for memory.
-    Allocated(Arc<OutputMemory>),
-}
 
 /// What of the outputs of an execution goes to whom.
 #[derive(Debug)]
@@ -105,7 +79,14 @@ impl<'d> Delivery<'d> {
             if self.batch.wants(plan.index) {
                 let at = match output.place {
                     Place::Host => 0,
-                    Place::Device(_) | Place::Allocated(_) => download.place(output.byte_size)?,
+                    Place::Device(_) => download.place(output.byte_size)?,
+                    Place::Allocated(_) => {
+                        // It has memory of its own.
+                        download.cut()?;
+                        let at = download.place(output.byte_size)?;
+                        download.cut()?;
+                        at
+                    }
                 };
                 all.push(Wanted { plan, output, host, at });
             }
@@ -143,22 +124,23 @@ impl<'d> Delivery<'d> {
                 let wanted = wanted.iter().find(|wanted| wanted.plan.tensor.shown_name == tensor.name);
                 let wanted = wanted.ok_or_else(|| Error::internal("an output vanished in its split"))?;
                 self.restore_shape(wanted, &mut tensor)?;
-                let data = match (wanted.output.address(), offset(&map, &tensor.data)) {
+                let fetched = match (wanted.output.address(), offset(&map, &tensor.data)) {
                     (Some(address), Some(at)) => {
                         let from = address + (at - wanted.at) as u64;
                         let byte_size = tensor.data.len();
                         // SAFETY: the caller answers for outputs and batch.
                         let is_sent = unsafe { self.send(request, wanted.plan, from, byte_size) }?;
+                        tensor.data = Bytes::new(); // what shows its place
                         if is_sent {
-                            Data::None
+                            None
                         } else {
                             download.fetch(from, at, byte_size);
-                            Data::Fetched { at, byte_size }
+                            Some(at..at + byte_size)
                         }
                     }
-                    _ => Data::Own, // a shape tensor, or nothing at all
+                    _ => None, // a shape tensor, or nothing at all
                 };
-                of_request.push(Part { tensor, data });
+                of_request.push(Part { tensor, fetched });
             }
             parts.push(of_request);
         }
@@ -178,15 +160,10 @@ impl<'d> Delivery<'d> {
         byte_size: usize,
     ) -> Result<bool> {
         let is_state = self.batch.config().states().iter().any(|state| state.output == plan.index);
-        let place =
-            request.device_output(plan.index).filter(|place| place.byte_size >= byte_size && !is_state);
+        let place = request.device_output(plan.index).filter(|_| !is_state);
         let Some(place) = place else { return Ok(false) };
-        if byte_size > 0 {
-            let stream = self.streams.output();
-            // SAFETY: so many bytes are on both sides, and stay there until the stream has ended.
-            unsafe { stream.device().copy_on_device(place.address, from, byte_size, stream.raw()) }?;
-        }
-        Ok(true)
+        // SAFETY: so many bytes of the output are there, and like the place stay until the stream has ended.
+        Ok(unsafe { send(place, from, byte_size, self.streams.output()) }?)
     }
 
     /// The outputs of `response`, and the states that it leaves behind if no output is them.
@@ -240,94 +217,8 @@ impl<'d> Delivery<'d> {
     }
 }
 
-impl Output {
-    /// Where on the GPU it is.
-    fn address(&self) -> Option<u64> {
-        match &self.place {
-            Place::Device(address) => Some(*address),
-            Place::Allocated(memory) => memory.address(),
-            Place::Host => None,
-        }
-    }
-
-    /// Takes over what the execution, which was enqueued, has said about its size.
-    ///
-    /// # Errors
-    /// It has said nothing, or something impossible.
-    pub(crate) fn settle(&mut self, plan: &OutputPlan) -> Result<()> {
-        let Place::Allocated(memory) = &self.place else { return Ok(()) };
-        let name = &plan.tensor.shown_name;
-        let (shape, room) = memory
-            .output()
-            .ok_or_else(|| Error::internal(format!("TensorRT did not say how large output '{name}' is")))?;
-        self.byte_size = byte_size(plan, &shape)?;
-        if self.byte_size > room {
-            return Err(Error::internal(format!(
-                "unexpected size for output '{name}', byte-size {room} is less than shape {} takes",
-                Dims(&shape)
-            )));
-        }
-        self.shape = shape;
-        Ok(())
-    }
-
-    /// Why there was no memory for it.
-    pub(crate) fn allocation_failure(&self) -> Option<String> {
-        let Place::Allocated(memory) = &self.place else { return None };
-        Some(format!("there is no memory for an output: {}", memory.failure()?))
-    }
-}
-
-/// A request's part of an output, before its data has arrived.
-struct Part {
-    tensor: OutputTensor,
-    data: Data,
-}
-
-enum Data {
-    /// It has its data.
-    Own,
-    /// It went to where the request wanted it.
-    None,
-    Fetched {
-        at: usize,
-        byte_size: usize,
-    },
-}
-
-impl Part {
-    fn with(self, data: &Bytes) -> OutputTensor {
-        let data = match self.data {
-            Data::Own => self.tensor.data.clone(),
-            Data::None => Bytes::new(),
-            Data::Fetched { at, byte_size } => data.slice(at..at + byte_size),
-        };
-        OutputTensor { data, ..self.tensor }
-    }
-}
-
 /// Where `part`, a slice of `whole`, starts in it. `None` if it is none, or empty.
 fn offset(whole: &Bytes, part: &Bytes) -> Option<usize> {
     let start = part.as_ptr().addr().checked_sub(whole.as_ptr().addr())?;
     (!part.is_empty() && start + part.len() <= whole.len()).then_some(start)
-}
-
-/// The number of bytes of an output of `shape`.
-///
-/// # Errors
-/// The engine gave a shape that makes no sense.
-pub(crate) fn byte_size(plan: &OutputPlan, shape: &[i64]) -> Result<usize> {
-    plan.tensor.byte_size(shape).filter(|size| isize::try_from(*size).is_ok()).ok_or_else(|| {
-        Error::internal(format!(
-            "output '{}' has the impossible shape {}",
-            plan.tensor.shown_name,
-            Dims(shape)
-        ))
-    })
-}
-
-/// Bytes to keep for an output of `byte_size` bytes. TensorRT may write more of a padded layout than its shape says.
-pub(crate) fn room(plan: &OutputPlan, byte_size: usize, context: &Profiled) -> usize {
-    let most = plan.tensor.layout.and_then(|_| context.max_output_size(plan.tensor.position));
-    byte_size.max(most.unwrap_or(0))
 }

@@ -6,9 +6,9 @@ use bytes::Bytes;
 use nereid_core::batch::Batch;
 use nereid_core::shape::element_count;
 use nereid_core::{DataType, Error, OutputTensor, Result, Shape};
+use nereid_cuda::staging::ALIGNMENT;
 use smallvec::SmallVec;
 
-use crate::places::ALIGNMENT;
 use crate::plan::TensorPlan;
 
 /// Values of a shape tensor.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use nereid_core::ModelConfig;
+use nereid_cuda::staging::OutputStreams;
 use nereid_cuda::{CudaError, Device, Event, Stream};
 
 /// What an instance puts its work into. Everything is in order: inputs, execution, outputs.
@@ -40,11 +41,6 @@ impl Streams {
         &self.compute
     }
 
-    /// For copies of outputs.
-    pub(crate) fn output(&self) -> &Stream {
-        self.output.as_ref().unwrap_or(&self.compute)
-    }
-
     /// Makes the GPU current for this thread, as every call of the driver here does.
     ///
     /// # Errors
@@ -69,21 +65,19 @@ impl Streams {
     pub(crate) fn wait_for_execution(&self) -> Result<(), CudaError> {
         self.computed.synchronize()
     }
+}
 
-    /// Waits for the copies of outputs, which are all in their stream.
-    ///
-    /// # Errors
-    /// One of them failed, or the driver fails.
-    pub(crate) fn wait_for_outputs(&self) -> Result<(), CudaError> {
+impl OutputStreams for Streams {
+    fn output(&self) -> &Stream {
+        self.output.as_ref().unwrap_or(&self.compute)
+    }
+
+    fn wait_for_outputs(&self) -> Result<(), CudaError> {
         self.done.record(self.output())?;
         self.done.synchronize()
     }
 
-    /// Waits for whatever is in the streams, and says whether all of it succeeded.
-    ///
-    /// # Errors
-    /// Something in them failed, or the driver fails. Nothing in them runs any more: the driver ends what it cannot finish.
-    pub(crate) fn settle(&self) -> Result<(), CudaError> {
+    fn settle(&self) -> Result<(), CudaError> {
         let compute = self.compute.synchronize();
         let output = self.output.as_ref().map_or(Ok(()), Stream::synchronize);
         compute.and(output)

@@ -1,18 +1,28 @@
 //! The tensors of a batch on their way to a GPU and back, for backends that run batches there.
 //!
-//! [`gather`] puts an input of all requests into memory of the GPU, [`scatter`] gives outputs that lie there to the
-//! requests. Both put copies into a stream; [`Area`] is the memory that an instance keeps for them. What runs in between is
-//! the backend's.
+//! [`Upload`] brings bytes into one piece of memory of the GPU, [`Download`] from there into responses; [`DeviceMemory`] and
+//! [`StagingMemory`] are what an instance keeps for them, and [`Places`] are those of tensors in such memory. For backends
+//! whose tensors each have memory of their own, an [`Area`], [`gather()`] uploads an input of all requests and [`scatter()`]
+//! gives outputs to the requests. What runs in between is the backend's.
 
 mod area;
+mod download;
 mod gather;
+mod memory;
+mod part;
 mod place;
+mod places;
 mod scatter;
+mod streams;
+mod upload;
 
 pub use area::Area;
-pub use gather::{Gathered, gather, put};
-pub use place::{is_asked_for, place};
+pub use download::{Download, Landing};
+pub use gather::{Gathered, gather, lying, put};
+pub use memory::{DeviceMemory, StagingMemory};
+pub use part::Part;
+pub use place::{is_asked_for, place, send};
+pub use places::{ALIGNMENT, Places};
 pub use scatter::{OnDevice, Produced, scatter};
-
-/// What kernels may expect of the address of a tensor, in bytes. Tensors that lie elsewhere are copied.
-pub const ALIGNMENT: u64 = 256;
+pub use streams::OutputStreams;
+pub use upload::{Source, Upload};

@@ -2,15 +2,16 @@
 
 #![allow(unsafe_code, reason = "copies on a stream are by address")]
 
-use std::ops::Range;
-
 use bytes::Bytes;
 use nereid_core::backend::Outputs;
 use nereid_core::batch::{Batch, split};
-use nereid_core::{OutputTensor, Result, ValidRequest};
+use nereid_core::{Error, OutputTensor, Result, ValidRequest};
 
-use super::Area;
-use super::place::wanted;
+use super::area::Area;
+use super::download::{Download, Landing};
+use super::memory::StagingMemory;
+use super::part::Part;
+use super::place::{send, wanted};
 use crate::Stream;
 
 /// An output of a whole batch after its run, in the shape that clients see.
@@ -52,105 +53,117 @@ pub unsafe fn scatter(
     areas: &mut [Area],
     stream: &Stream,
 ) -> Result<Outputs> {
+    let mut areas: Vec<_> = areas.iter_mut().map(Some).collect();
     let mut going = Vec::with_capacity(outputs.len());
-    // SAFETY: the caller promises it; what is going is kept until the stream has been waited for.
-    let started = unsafe { start(batch, outputs, areas, stream, &mut going) };
+    let started: Result<()> = outputs.into_iter().try_for_each(|output| {
+        let going_on = match output {
+            Produced::OnHost(tensor) => Going::done(Form::Whole(Part { tensor, fetched: None })),
+            Produced::InPlace(tensor) => {
+                Going::done(Form::ByRequest(vec![Some(Part { tensor, fetched: None })]))
+            }
+            Produced::OnDevice(output) => {
+                let area = areas.get_mut(output.area).and_then(Option::take);
+                let staging = area.and_then(|area| area.staging.as_mut());
+                // SAFETY: the caller promises it; the stream is waited for below.
+                unsafe { start(batch, output, staging, stream) }?
+            }
+        };
+        going.push(going_on);
+        Ok(())
+    });
     let ended = stream.synchronize();
     started?;
     ended?;
     let mut whole = Vec::with_capacity(going.len());
     let mut parts = Vec::new();
-    for (position, output) in going.into_iter().enumerate() {
-        match output {
-            Going::Whole(tensor, copied) => whole.push(copied.finish(tensor, areas)),
-            Going::Parts(tensors) => parts.push((position, tensors)),
+    for (position, Going { form, landing }) in going.into_iter().enumerate() {
+        // SAFETY: the stream, which has all copies, was waited for.
+        let data = landing.map_or_else(|| Ok(Bytes::new()), |landing| unsafe { landing.arrived() })?;
+        match form {
+            Form::Whole(part) => whole.push(part.with(&data)),
+            Form::ByRequest(of) => {
+                let with_data = |part: Option<Part>| part.map(|part| part.with(&data));
+                parts.push((position, of.into_iter().map(with_data).collect()));
+            }
         }
     }
     if parts.is_empty() {
         return Ok(Outputs::Batch(whole));
     }
-    by_request(batch, whole, parts, areas)
+    by_request(batch, whole, parts)
 }
 
 /// An output on its way.
-enum Going {
-    Whole(OutputTensor, Copied),
-    Parts(Parts),
+struct Going<'g> {
+    form: Form,
+    /// Where what goes to the host arrives, if anything does.
+    landing: Option<Landing<'g>>,
 }
 
-/// By request; `None` for one that does not want the output.
-type Parts = Vec<Option<(OutputTensor, Copied)>>;
-
-/// Where the data of a tensor is when the stream has ended.
-enum Copied {
-    /// In the tensor, or on the GPU for good.
-    Done,
-    /// In the page-locked memory of this area.
-    Staged(usize, Range<usize>),
-    Here(Vec<u8>),
+enum Form {
+    Whole(Part),
+    /// `None` for a request that does not want the output.
+    ByRequest(Vec<Option<Part>>),
 }
 
-impl Copied {
-    fn finish(self, tensor: OutputTensor, areas: &[Area]) -> OutputTensor {
-        let data = match self {
-            Self::Done => return tensor,
-            Self::Staged(area, range) => Bytes::copy_from_slice(&areas[area].copied()[range]),
-            Self::Here(data) => data.into(),
-        };
-        OutputTensor { data, ..tensor }
+impl Going<'_> {
+    fn done(form: Form) -> Self {
+        Self { form, landing: None }
     }
 }
 
 /// # Safety
-/// As for [`scatter`]; `going` is kept until the stream has been waited for.
-unsafe fn start(
-    batch: &Batch<'_>,
-    outputs: Vec<Produced>,
-    areas: &mut [Area],
-    stream: &Stream,
-    going: &mut Vec<Going>,
-) -> Result<()> {
-    for output in outputs {
-        match output {
-            Produced::OnHost(tensor) => going.push(Going::Whole(tensor, Copied::Done)),
-            Produced::InPlace(tensor) => going.push(Going::Parts(vec![Some((tensor, Copied::Done))])),
-            // SAFETY: the caller promises it.
-            Produced::OnDevice(output) => unsafe { send(batch, output, areas, stream, going) }?,
-        }
-    }
-    Ok(())
-}
-
-/// # Safety
-/// As for [`start`].
-unsafe fn send(
+/// As for [`scatter`], for one output.
+unsafe fn start<'g>(
     batch: &Batch<'_>,
     output: OnDevice,
-    areas: &mut [Area],
+    staging: Option<&'g mut StagingMemory>,
+    stream: &'g Stream,
+) -> Result<Going<'g>> {
+    let mut download = Download::default();
+    // SAFETY: the caller promises it.
+    let form = unsafe { divide(batch, output, stream, &mut download) }?;
+    if download.is_empty() {
+        return Ok(Going::done(form));
+    }
+    // SAFETY: as above.
+    let landing = unsafe { download.start(stream, staging) }?;
+    Ok(Going { form, landing: Some(landing) })
+}
+
+/// Puts copies to places of requests into `stream`, and the others into `download`.
+///
+/// # Safety
+/// As for [`start`].
+unsafe fn divide(
+    batch: &Batch<'_>,
+    output: OnDevice,
     stream: &Stream,
-    going: &mut Vec<Going>,
-) -> Result<()> {
-    let OnDevice { tensor, index, address, byte_size, area } = output;
-    let output = Memory { address, byte_size, area };
-    let device = stream.device();
-    let to = |request: &ValidRequest, size: usize| {
-        wanted(request, index, &**device).filter(|place| size <= place.byte_size).map(|place| place.address)
+    download: &mut Download,
+) -> Result<Form> {
+    let OnDevice { tensor, index, address, byte_size, .. } = output;
+    let mut fetch = |tensor, from, byte_size| {
+        if byte_size == 0 {
+            return Ok(Part { tensor, fetched: None });
+        }
+        let at = download.place(byte_size)?;
+        download.fetch(from, at, byte_size);
+        Ok::<_, Error>(Part { tensor, fetched: Some(at..at + byte_size) })
     };
+    let device = &**stream.device();
     let row_bytes = row_bytes(batch, &tensor, byte_size);
     let size = |request: &ValidRequest| request.inference_count() * row_bytes.unwrap_or(0);
-    let has_place = |request: &&ValidRequest| to(request, size(request)).is_some();
+    let has_place = |request: &&ValidRequest| {
+        wanted(request, index, device).is_some_and(|place| size(request) <= place.byte_size)
+    };
     if row_bytes.is_none() || !batch.requests().iter().any(has_place) {
-        // SAFETY: the caller promises it.
-        let copied = unsafe { to_host(areas, output, 0..byte_size, stream) }?;
-        going.push(Going::Whole(tensor, copied));
-        return Ok(());
+        return fetch(tensor, address, byte_size).map(Form::Whole);
     }
-    going.push(Going::Parts(Parts::with_capacity(batch.requests().len())));
-    let Some(Going::Parts(parts)) = going.last_mut() else { return Ok(()) };
-    let mut at = 0;
+    let mut parts = Vec::with_capacity(batch.requests().len());
+    let mut from = address;
     for request in batch.requests() {
-        let range = at..at + size(request);
-        at = range.end;
+        let (start, bytes) = (from, size(request));
+        from += bytes as u64;
         if !request.wants(index) {
             parts.push(None);
             continue;
@@ -159,21 +172,15 @@ unsafe fn send(
         if batch.config().batches() {
             part.shape[0] = i64::from(request.batch_size());
         }
-        let copied = match to(request, range.len()) {
-            Some(to) => {
-                let (from, bytes) = (address + range.start as u64, range.len());
-                if bytes > 0 {
-                    // SAFETY: the request keeps its place, which is large enough; the caller vouches for the output.
-                    unsafe { device.copy_on_device(to, from, bytes, stream.raw()) }?;
-                }
-                Copied::Done
-            }
-            // SAFETY: the caller promises it.
-            None => unsafe { to_host(areas, output, range, stream) }?,
+        let is_sent = match wanted(request, index, device) {
+            // SAFETY: the request keeps its place, and the caller vouches for the output.
+            Some(place) => unsafe { send(place, start, bytes, stream) }?,
+            None => false,
         };
-        parts.push(Some((part, copied)));
+        let part = if is_sent { Part { tensor: part, fetched: None } } else { fetch(part, start, bytes)? };
+        parts.push(Some(part));
     }
-    Ok(())
+    Ok(Form::ByRequest(parts))
 }
 
 /// Bytes of a row, or of the whole output of a model that does not batch. `None` when it has too few rows.
@@ -185,48 +192,12 @@ fn row_bytes(batch: &Batch<'_>, tensor: &OutputTensor, byte_size: usize) -> Opti
     byte_size.checked_div(rows)
 }
 
-/// The memory of an output.
-#[derive(Debug, Clone, Copy)]
-struct Memory {
-    address: u64,
-    byte_size: usize,
-    area: usize,
-}
-
-/// Copies these bytes of `output`.
-///
-/// # Safety
-/// As for [`start`].
-unsafe fn to_host(
-    areas: &mut [Area],
-    output: Memory,
-    range: Range<usize>,
-    stream: &Stream,
-) -> Result<Copied> {
-    if range.is_empty() {
-        return Ok(Copied::Done);
-    }
-    let (from, count) = (output.address + range.start as u64, range.len());
-    let device = stream.device();
-    if let Some(memory) = areas[output.area].pinned(output.byte_size) {
-        let to = memory.as_mut_slice()[range.clone()].as_mut_ptr();
-        // SAFETY: the caller keeps the area, whose memory has all bytes of the output, and vouches for the output.
-        unsafe { device.copy_to_host(to, from, count, stream.raw()) }?;
-        return Ok(Copied::Staged(output.area, range));
-    }
-    let mut data = vec![0; count];
-    // SAFETY: the caller keeps the buffer, which goes into `going`, and vouches for the output.
-    unsafe { device.copy_to_host(data.as_mut_ptr(), from, count, stream.raw()) }?;
-    Ok(Copied::Here(data))
-}
-
 /// Puts together what each request gets: its rows of what is `whole`, and its parts, which are at these positions among all
 /// outputs.
 fn by_request(
     batch: &Batch<'_>,
     whole: Vec<OutputTensor>,
-    mut parts: Vec<(usize, Parts)>,
-    areas: &[Area],
+    mut parts: Vec<(usize, Vec<Option<OutputTensor>>)>,
 ) -> Result<Outputs> {
     let count = whole.len() + parts.len();
     let names: Vec<_> = whole.iter().map(|tensor| tensor.name.clone()).collect();
@@ -237,8 +208,7 @@ fn by_request(
         let mut outputs = Vec::with_capacity(count);
         for position in 0..count {
             if let Some((_, parts)) = parts.iter_mut().find(|(part, _)| *part == position) {
-                let part = parts.get_mut(at).and_then(Option::take);
-                outputs.extend(part.map(|(tensor, copied)| copied.finish(tensor, areas)));
+                outputs.extend(parts.get_mut(at).and_then(Option::take));
             } else if let Some(name) = names.next() {
                 outputs.extend(rows.next_if(|tensor| tensor.name == *name)); // it may not want it
             }

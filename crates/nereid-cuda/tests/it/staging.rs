@@ -169,6 +169,18 @@ fn inputs_arrive_in_as_few_copies_as_there_are_pieces() {
 }
 
 #[test]
+fn a_long_input_goes_in_pieces_and_nothing_is_lost() {
+    let (fixture, config) = (Fixture::new(), config(false));
+    let content: Vec<u8> = (0..3_u32 << 19).map(|byte| (byte % 251) as u8).collect();
+    let requests = [on_host(&config, &content), on_host(&config, &content)];
+    let mut area = fixture.area();
+    let gathered = fixture.gather(&mut area, &config, &requests, true).unwrap().unwrap();
+    assert_eq!(fixture.host.take_copies(), Copies { to_device: 3, ..Copies::default() });
+    assert_eq!(gathered.byte_size, 2 * content.len());
+    assert!(fixture.content(gathered.address, gathered.byte_size) == [&content[..], &content].concat());
+}
+
+#[test]
 fn ragged_empty_and_absent_inputs() {
     let (fixture, ragged) = (Fixture::new(), config(true));
     let requests = [on_host(&ragged, &[1]), on_host(&ragged, &[2, 3, 4])];
@@ -287,6 +299,25 @@ fn parts_go_to_their_places() {
             ]
         );
         assert_eq!(fixture.content(place.address, 3), [1, 2, 0]);
+    }
+}
+
+#[test]
+fn parts_between_places_go_to_the_host() {
+    let (mut fixture, config) = (Fixture::new(), config(false));
+    for pool in [fixture.pool.clone(), None] {
+        fixture.pool = pool;
+        let place = fixture.slice(0, &[0; 2]);
+        let in_place = wants(&config, 1, &["A"], &[("A", &place)]);
+        let requests = [wants(&config, 1, &["A"], &[]), in_place, wants(&config, 1, &["A"], &[])];
+        let requests: Vec<_> = requests.iter().collect();
+        let batch = Batch::new(&config, &requests);
+        let (outputs, _kept) = produced(&fixture);
+        let outputs = fixture.scatter(&mut [fixture.area()], &batch, outputs).unwrap();
+        assert_eq!(fixture.host.take_copies(), Copies { to_host: 2, on_device: 1, to_device: 0 });
+        let a = |data: &[u8]| vec![("A".to_owned(), 1, data.to_vec())];
+        assert_eq!(shown(&batch, outputs), [a(&[1, 2]), a(&[]), a(&[5, 6])]);
+        assert_eq!(fixture.content(place.address, 2), [3, 4]);
     }
 }
 

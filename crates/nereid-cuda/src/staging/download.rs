@@ -1,16 +1,18 @@
 //! Brings bytes of a GPU into host memory that becomes a response, in as few copies as possible. Knows no tensors.
 
+#![allow(unsafe_code, reason = "copies on a stream are by address")]
+
 use bytes::Bytes;
 use nereid_core::{Error, Result};
-use nereid_cuda::PinnedBuffer;
 
-use crate::memory::StagingMemory;
-use crate::places::{ALIGNMENT, Places};
-use crate::streams::Streams;
+use super::memory::StagingMemory;
+use super::places::{ALIGNMENT, Places};
+use super::streams::OutputStreams;
+use crate::PinnedBuffer;
 
 /// Places of tensors in a response, and the copies that fill them.
 #[derive(Debug, Default)]
-pub(crate) struct Download {
+pub struct Download {
     places: Places,
     copies: Vec<Copy>,
 }
@@ -27,21 +29,36 @@ impl Download {
     ///
     /// # Errors
     /// No memory could hold all.
-    pub(crate) fn place(&mut self, byte_size: usize) -> Result<usize> {
+    pub fn place(&mut self, byte_size: usize) -> Result<usize> {
         let too_large = || Error::internal(format!("no memory for outputs of {byte_size} bytes and more"));
         self.places.push(byte_size).ok_or_else(too_large)
     }
 
+    /// What gets a place from here on is in other memory of the GPU than what has one: no copy is of both, even if they are
+    /// neighbours.
+    ///
+    /// # Errors
+    /// As for [`Self::place`].
+    pub fn cut(&mut self) -> Result<()> {
+        // Neighbours are less than a place apart.
+        self.place(0).map(drop)
+    }
+
     /// Fetches `byte_size` bytes at `from` to byte `to`, which is in a place.
-    pub(crate) fn fetch(&mut self, from: u64, to: usize, byte_size: usize) {
+    pub fn fetch(&mut self, from: u64, to: usize, byte_size: usize) {
         if byte_size > 0 {
             self.copies.push(Copy { from, to, byte_size });
         }
     }
 
+    /// Whether there is nothing to fetch.
+    pub fn is_empty(&self) -> bool {
+        self.copies.is_empty()
+    }
+
     /// Bytes of all places.
-    pub(crate) fn byte_size(&self) -> usize {
-        self.places.byte_size()
+    pub fn byte_size(&self) -> usize {
+        self.places.end()
     }
 
     /// The copies, in which neighbours on the GPU that are neighbours here go together, with what lies between them.
@@ -57,19 +74,22 @@ impl Download {
         });
         &self.copies
     }
+
     /// Puts the copies into the stream of outputs: through `staging`, or straight into what becomes the response.
     ///
     /// # Errors
     /// There is no memory, or the driver fails.
     ///
     /// # Safety
-    /// What is fetched is there until the streams have ended.
-    pub(crate) unsafe fn start<'s>(
+    /// What is fetched is there until the streams have ended, and what lies between neighbours among it, unless they were
+    /// cut apart. `streams` wait as [`OutputStreams`] says, and the landing is dropped or waited for, never forgotten, while
+    /// copies are under way.
+    pub unsafe fn start<'s>(
         &mut self,
-        streams: &'s Streams,
+        streams: &'s dyn OutputStreams,
         staging: Option<&'s mut StagingMemory>,
     ) -> Result<Landing<'s>> {
-        let byte_size = if self.copies.is_empty() { 0 } else { self.places.byte_size() };
+        let byte_size = if self.is_empty() { 0 } else { self.byte_size() };
         let memory = match staging {
             Some(staging) => Memory::Staging(staging.reserve(byte_size)),
             None => Memory::Response(zeros(byte_size)?),
@@ -87,10 +107,10 @@ impl Download {
 
 /// Where bytes arrive. Dropped before they have, it waits for the streams, which write to it.
 #[derive(Debug)]
-pub(crate) struct Landing<'s> {
+pub struct Landing<'s> {
     memory: Memory<'s>,
     byte_size: usize,
-    streams: &'s Streams,
+    streams: &'s dyn OutputStreams,
     is_under_way: bool,
 }
 
@@ -112,8 +132,20 @@ impl Landing<'_> {
     ///
     /// # Errors
     /// A copy failed, or there is no memory.
-    pub(crate) fn wait(mut self) -> Result<Bytes> {
+    pub fn wait(self) -> Result<Bytes> {
         self.streams.wait_for_outputs()?;
+        // SAFETY: all copies are in the stream that was waited for.
+        unsafe { self.arrived() }
+    }
+
+    /// Gives the bytes without waiting for them.
+    ///
+    /// # Errors
+    /// There is no memory.
+    ///
+    /// # Safety
+    /// The copies have ended.
+    pub unsafe fn arrived(mut self) -> Result<Bytes> {
         self.is_under_way = false;
         let byte_size = self.byte_size;
         match &mut self.memory {
@@ -171,5 +203,18 @@ mod tests {
         check(&[(4096, 0), (4352, 8)], &[(4352, 256, 8)]);
         check(&[(4096, 256), (4352, 256)], &[(4096, 0, 512)]);
         check(&[(4096, 8), (512, 8)], &[(4096, 0, 8), (512, 256, 8)]);
+    }
+
+    #[test]
+    fn what_is_cut_apart_is_not_joined() {
+        for (from, byte_size) in [(4096, 4), (4096, 256), (4096, 257)] {
+            let mut download = Download::default();
+            let first = download.place(byte_size).unwrap();
+            download.fetch(from, first, byte_size);
+            download.cut().unwrap();
+            let next = download.place(8).unwrap();
+            download.fetch(from + next as u64, next, 8);
+            assert_eq!(download.merged().len(), 2, "{byte_size}");
+        }
     }
 }

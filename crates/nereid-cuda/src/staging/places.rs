@@ -1,34 +1,40 @@
 //! Where the tensors of a batch lie in one piece of memory. Pure: the same sizes always give the same places, which is
 //! what lets a captured CUDA graph find them again.
 
-/// What TensorRT wants addresses of tensors to be a multiple of.
-pub(crate) const ALIGNMENT: usize = 256;
+/// What kernels may expect addresses of tensors to be a multiple of, in bytes. Tensors that lie elsewhere are copied.
+pub const ALIGNMENT: usize = 256;
 
 /// Places of tensors, one behind the other.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Places {
+pub struct Places {
     offsets: Vec<usize>,
-    byte_size: usize,
+    end: usize,
 }
 
 impl Places {
-    /// Adds a tensor. One of no bytes has a place of its own as well, since TensorRT wants an address.
-    pub(crate) fn push(&mut self, byte_size: usize) -> Option<usize> {
-        let offset = self.byte_size;
-        let end = offset.checked_add(byte_size.max(1))?.checked_next_multiple_of(ALIGNMENT)?;
-        self.byte_size = isize::try_from(end).ok().map(|_| end)?;
+    /// Adds a tensor, and gives the byte at which it starts. One of no bytes has a place of its own as well, since kernels
+    /// may want an address. `None`: no memory could hold all.
+    pub fn push(&mut self, byte_size: usize) -> Option<usize> {
+        let offset = self.byte_size();
+        let end = offset.checked_add(byte_size.max(1))?;
+        self.end = isize::try_from(end.checked_next_multiple_of(ALIGNMENT)?).ok().map(|_| end)?;
         self.offsets.push(offset);
         Some(offset)
     }
 
     /// Where the tensor lies that was added as number `position`.
-    pub(crate) fn offset(&self, position: usize) -> usize {
+    pub fn offset(&self, position: usize) -> usize {
         self.offsets[position]
     }
 
     /// Bytes of all, a multiple of [`ALIGNMENT`].
-    pub(crate) fn byte_size(&self) -> usize {
-        self.byte_size
+    pub fn byte_size(&self) -> usize {
+        self.end.next_multiple_of(ALIGNMENT)
+    }
+
+    /// The byte behind the last tensor.
+    pub fn end(&self) -> usize {
+        self.end
     }
 }
 
@@ -47,6 +53,8 @@ mod tests {
         let check = |sizes: &[usize], offsets: &[usize], byte_size: usize| {
             let places = places(sizes).unwrap();
             assert_eq!((&places.offsets[..], places.byte_size()), (offsets, byte_size), "{sizes:?}");
+            let last = offsets.last().zip(sizes.last()).map_or(0, |(offset, size)| offset + size.max(&1));
+            assert_eq!(places.end(), last, "{sizes:?}");
         };
         check(&[], &[], 0);
         check(&[1], &[0], 256);

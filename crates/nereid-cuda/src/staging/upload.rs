@@ -1,9 +1,12 @@
-//! Brings bytes into one piece of memory on a GPU, in as few copies as possible. Knows no tensors.
+//! Brings bytes into one piece of memory on a GPU, in as few copies as possible. Knows no batches.
+
+#![allow(unsafe_code, reason = "copies on a stream are by address")]
 
 use std::ops::Range;
 
-use nereid_core::DeviceSlice;
-use nereid_cuda::{CudaError, PinnedBuffer, Stream};
+use nereid_core::{DeviceSlice, ValidInput};
+
+use crate::{Device, PinnedBuffer, Result, Stream};
 
 /// Staged bytes are sent off in pieces of this size: the GPU fetches one while the next is staged, which hides the shorter
 /// of the two. What is smaller goes in one copy at the end, all inputs together: the cost of a copy is then that of asking
@@ -12,13 +15,13 @@ const PIECE: usize = 1 << 20;
 
 /// Where bytes of a tensor are.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Source<'s> {
+pub enum Source<'s> {
     Host(&'s [u8]),
     Device(&'s DeviceSlice),
 }
 
 impl Source<'_> {
-    pub(crate) fn byte_size(&self) -> usize {
+    pub fn byte_size(&self) -> usize {
         match self {
             Self::Host(data) => data.len(),
             Self::Device(slice) => slice.byte_size,
@@ -26,9 +29,18 @@ impl Source<'_> {
     }
 }
 
+impl<'s> From<&'s ValidInput> for Source<'s> {
+    fn from(input: &'s ValidInput) -> Self {
+        match &input.device {
+            Some(slice) => Self::Device(slice),
+            None => Self::Host(&input.data),
+        }
+    }
+}
+
 /// Copies on their way to a GPU.
 #[derive(Debug)]
-pub(crate) struct Upload<'u> {
+pub struct Upload<'u> {
     stream: &'u Stream,
     to: Range<u64>,
     /// Page-locked memory, as large as `to`, through which bytes of the host go; without it they go straight.
@@ -43,7 +55,7 @@ impl<'u> Upload<'u> {
     /// # Safety
     /// The bytes at `to`, `staging` and everything that [`Self::put`] gets are there, and are not written by others, until
     /// what is in `stream` has ended.
-    pub(crate) unsafe fn new(
+    pub unsafe fn new(
         stream: &'u Stream,
         to: u64,
         byte_size: usize,
@@ -59,7 +71,7 @@ impl<'u> Upload<'u> {
     ///
     /// # Panics
     /// It goes beyond the end.
-    pub(crate) fn put(&mut self, at: usize, source: Source<'_>) -> Result<(), CudaError> {
+    pub fn put(&mut self, at: usize, source: Source<'_>) -> Result<()> {
         let byte_size = source.byte_size();
         let to = self.address(at, byte_size);
         if byte_size == 0 {
@@ -85,6 +97,22 @@ impl<'u> Upload<'u> {
         }
     }
 
+    /// Copies `sources`, one right behind the other, from byte `at` on, and gives the byte behind the last.
+    ///
+    /// # Errors
+    /// The driver fails.
+    ///
+    /// # Panics
+    /// They go beyond the end.
+    pub fn put_all<'s>(&mut self, at: usize, sources: impl IntoIterator<Item = Source<'s>>) -> Result<usize> {
+        let mut end = at;
+        for source in sources {
+            self.put(end, source)?;
+            end += source.byte_size();
+        }
+        Ok(end)
+    }
+
     /// Zeros from byte `at`.
     ///
     /// # Errors
@@ -92,7 +120,7 @@ impl<'u> Upload<'u> {
     ///
     /// # Panics
     /// They go beyond the end.
-    pub(crate) fn zero(&mut self, at: usize, byte_size: usize) -> Result<(), CudaError> {
+    pub fn zero(&mut self, at: usize, byte_size: usize) -> Result<()> {
         let to = self.address(at, byte_size);
         if byte_size == 0 {
             return Ok(());
@@ -108,11 +136,11 @@ impl<'u> Upload<'u> {
     ///
     /// # Errors
     /// The driver fails.
-    pub(crate) fn finish(mut self) -> Result<(), CudaError> {
+    pub fn finish(mut self) -> Result<()> {
         self.send()
     }
 
-    fn stage(&mut self, at: usize, byte_size: usize, write: impl FnOnce(&mut [u8])) -> Result<(), CudaError> {
+    fn stage(&mut self, at: usize, byte_size: usize, write: impl FnOnce(&mut [u8])) -> Result<()> {
         let Some(staging) = &mut self.staging else { return Ok(()) };
         write(&mut staging.as_mut_slice()[at..at + byte_size]);
         if self.pending.is_empty() {
@@ -123,7 +151,7 @@ impl<'u> Upload<'u> {
         if self.pending.len() >= PIECE { self.send() } else { Ok(()) }
     }
 
-    fn send(&mut self) -> Result<(), CudaError> {
+    fn send(&mut self) -> Result<()> {
         let Range { start, end } = std::mem::take(&mut self.pending);
         let Some(staging) = self.staging.as_ref().filter(|_| start < end) else { return Ok(()) };
         let (to, from) = (self.to.start + start as u64, staging.as_slice()[start..end].as_ptr());
@@ -131,7 +159,7 @@ impl<'u> Upload<'u> {
         unsafe { self.device().copy_to_device(to, from, end - start, self.stream.raw()) }
     }
 
-    fn device(&self) -> &dyn nereid_cuda::Device {
+    fn device(&self) -> &dyn Device {
         &**self.stream.device()
     }
 

@@ -2,22 +2,27 @@
 
 use std::sync::Arc;
 
-use nereid_cuda::{CudaError, Device, DeviceBuffer, PinnedBuffer, PinnedPool};
+use crate::{Device, DeviceBuffer, PinnedBuffer, PinnedPool, Result};
 
 /// Growing adds at most this to what is needed: memory of a GPU is for all models on it.
 const MOST_SPARE: usize = 64 << 20;
 
 /// Memory of a GPU.
 #[derive(Debug)]
-pub(crate) struct DeviceMemory {
+pub struct DeviceMemory {
     device: Arc<dyn Device>,
     buffer: Option<DeviceBuffer>,
 }
 
 impl DeviceMemory {
     /// None yet.
-    pub(crate) fn new(device: &Arc<dyn Device>) -> Self {
+    pub fn new(device: &Arc<dyn Device>) -> Self {
         Self { device: device.clone(), buffer: None }
+    }
+
+    /// The GPU that it is on.
+    pub fn device(&self) -> &Arc<dyn Device> {
+        &self.device
     }
 
     /// At least `byte_size` bytes, with anything in them, and where they are. What was there before is gone if they are
@@ -25,7 +30,7 @@ impl DeviceMemory {
     ///
     /// # Errors
     /// The GPU has no memory left; the next call tries again.
-    pub(crate) fn reserve(&mut self, byte_size: usize) -> Result<u64, CudaError> {
+    pub fn reserve(&mut self, byte_size: usize) -> Result<u64> {
         if let Some(buffer) = self.buffer.as_ref().filter(|buffer| buffer.byte_size() >= byte_size) {
             return Ok(buffer.address());
         }
@@ -42,7 +47,7 @@ impl DeviceMemory {
 
 /// Memory of the host for copies to and from a GPU.
 #[derive(Debug)]
-pub(crate) struct StagingMemory {
+pub struct StagingMemory {
     device: Arc<dyn Device>,
     pool: Arc<PinnedPool>,
     buffer: Option<PinnedBuffer>,
@@ -50,12 +55,12 @@ pub(crate) struct StagingMemory {
 
 impl StagingMemory {
     /// None yet; what there will be counts in `pool`.
-    pub(crate) fn new(device: &Arc<dyn Device>, pool: &Arc<PinnedPool>) -> Self {
+    pub fn new(device: &Arc<dyn Device>, pool: &Arc<PinnedPool>) -> Self {
         Self { device: device.clone(), pool: pool.clone(), buffer: None }
     }
 
     /// At least `byte_size` bytes. What was there before is gone if they are elsewhere now.
-    pub(crate) fn reserve(&mut self, byte_size: usize) -> &mut PinnedBuffer {
+    pub fn reserve(&mut self, byte_size: usize) -> &mut PinnedBuffer {
         let kept = self.buffer.take();
         let ample = kept.as_ref().map_or(0, |buffer| ample(buffer.byte_size()));
         let kept = kept.filter(|buffer| buffer.byte_size() >= byte_size);
