@@ -19,6 +19,7 @@ mod response;
 pub mod shape;
 pub mod string_tensor;
 mod timestamp;
+mod valid_request;
 mod validate;
 
 #[cfg(feature = "testing")]
@@ -34,4 +35,5 @@ pub use responder::{Respond, Responder};
 pub use response::{InferResponse, OutputTensor, Timing};
 pub use shape::Shape;
 pub use timestamp::{Timestamp, unix_ms};
-pub use validate::{ValidInput, ValidRequest, check_before_data, duplicate_input, unknown_datatype};
+pub use valid_request::{ValidInput, ValidRequest};
+pub use validate::{check_before_data, duplicate_input, unknown_datatype};

@@ -1,5 +1,7 @@
 //! Each message once, against the texts that a real Triton gives.
 
+use bytes::Bytes;
+
 use super::*;
 use crate::config::OutputConfig;
 
