@@ -2,16 +2,16 @@
 
 use nereid_core::DataType::{Bytes, Fp16, Fp32, Int8, Int32, Int64};
 use nereid_core::config::{
-    BatchInput, BatchInputElement, BatchInputKind, BatchOutput, Control, Direct, Flag, Scheduling,
-    SequenceBatching, Strategy,
+    BatchInputElement, BatchInputKind, BatchOutput, Control, Direct, Flag, Scheduling, SequenceBatching,
+    Strategy,
 };
 use nereid_tensorrt::{TensorDataType, TensorInfo};
 
 use super::*;
 use crate::profiles::chosen;
 use crate::testing::{
-    TestEngine, chw32, declared, declared_output, fixed, input, output, shape_tensor, tensor, variable,
-    variable_profiles, with_shape_tensor,
+    TestEngine, chw32, declared, declared_output, fixed, input, output, ragged, shape_tensor, tensor,
+    variable, variable_profiles, with_shape_tensor,
 };
 
 /// The config that fits [`fixed`].
@@ -380,26 +380,7 @@ fn shape_tensors() {
 
 #[test]
 fn ragged_inputs_and_what_is_made_of_them() {
-    let engine = TestEngine::default()
-        .tensor(input("x", &[-1]))
-        .tensor(input("counts", &[-1]))
-        .tensor(output("y", &[-1, -1]))
-        .profile(&[("x", &[1], &[64], &[256]), ("counts", &[1], &[4], &[8])]);
-    let made = BatchInput {
-        kind: BatchInputKind::AccumulatedElementCount,
-        element: BatchInputElement::Fp32,
-        targets: vec!["counts".into()],
-        source: 0,
-    };
-    let config = ModelConfig {
-        name: "m".into(),
-        max_batch_size: 8,
-        inputs: vec![InputConfig { allow_ragged_batch: true, ..declared("x", Fp32, &[-1]) }],
-        outputs: vec![declared_output("y", Fp32, &[3, 3])],
-        batch_inputs: vec![made],
-        batch_outputs: vec![BatchOutput { output: 0, source: 0 }],
-        ..Default::default()
-    };
+    let (engine, config) = ragged();
     refused(
         &config,
         &engine,

@@ -1,12 +1,11 @@
 //! Tests of `plan`.
 
+use nereid_core::DataType::{Fp32, Int32, Int64};
+use nereid_core::config::{InputConfig, TensorForm};
+
 use super::*;
 use crate::testing::{
-    TestEngine, chw32, declared, declared_output, input, output, variable_profiles, with_shape_tensor,
-};
-use nereid_core::DataType::{Fp32, Int32, Int64};
-use nereid_core::config::{
-    BatchInput, BatchInputElement, BatchInputKind, BatchOutput, InputConfig, TensorForm,
+    TestEngine, chw32, declared, declared_output, input, output, ragged, variable_profiles, with_shape_tensor,
 };
 
 fn plan(config: &ModelConfig, engine: &TestEngine, profiles: &[&str]) -> Plan {
@@ -87,26 +86,7 @@ fn sizes() {
 
 #[test]
 fn what_is_made_for_a_batch() {
-    let engine = TestEngine::default()
-        .tensor(input("counts", &[-1]))
-        .tensor(input("x", &[-1]))
-        .tensor(output("y", &[-1, -1]))
-        .profile(&[("x", &[1], &[64], &[256]), ("counts", &[1], &[4], &[16])]);
-    let made = BatchInput {
-        kind: BatchInputKind::ElementCount,
-        element: BatchInputElement::Fp32,
-        targets: vec!["counts".into()],
-        source: 0,
-    };
-    let config = ModelConfig {
-        name: "m".into(),
-        max_batch_size: 8,
-        inputs: vec![InputConfig { allow_ragged_batch: true, ..declared("x", Fp32, &[-1]) }],
-        outputs: vec![declared_output("y", Fp32, &[3])],
-        batch_inputs: vec![made],
-        batch_outputs: vec![BatchOutput { output: 0, source: 0 }],
-        ..Default::default()
-    };
+    let (engine, config) = ragged();
     let plan = plan(&config, &engine, &[]);
     let inputs: Vec<_> = plan.inputs.iter().map(|input| (input.source, input.ragged)).collect();
     assert_eq!(inputs, [(Source::Batch { index: 0 }, false), (Source::Requests { index: 0 }, true)]);

@@ -1,7 +1,10 @@
 //! Engines that no TensorRT has built, and configs for them, for the tests of this crate.
 
 use nereid_core::DataType;
-use nereid_core::config::{InputConfig, OutputConfig, TensorForm};
+use nereid_core::ModelConfig;
+use nereid_core::config::{
+    BatchInput, BatchInputElement, BatchInputKind, BatchOutput, InputConfig, OutputConfig, TensorForm,
+};
 use nereid_tensorrt::{
     Profile, ProfileInput, TensorDataType, TensorFormat, TensorInfo, TensorLocation, TensorMode,
 };
@@ -134,6 +137,32 @@ pub(crate) fn with_shape_tensor() -> TestEngine {
         .tensor(shape_tensor(TensorMode::Output, "OUTPUT0", TensorDataType::Int64, 3))
         .profile(&[("DUMMY_INPUT0", &[1, 1, 1], &[8, 4, 4], &[8, 32, 32])])
         .values("INPUT0", &[1, 1, 1], &[8, 4, 4], &[8, 32, 32])
+}
+
+/// A ragged input `x`, an input `counts` that is made of it for each batch, and an output `y` that is given out by the shapes
+/// of `x`: an engine and its config.
+pub(crate) fn ragged() -> (TestEngine, ModelConfig) {
+    let engine = TestEngine::default()
+        .tensor(input("counts", &[-1]))
+        .tensor(input("x", &[-1]))
+        .tensor(output("y", &[-1, -1]))
+        .profile(&[("x", &[1], &[64], &[256]), ("counts", &[1], &[4], &[16])]);
+    let made = BatchInput {
+        kind: BatchInputKind::AccumulatedElementCount,
+        element: BatchInputElement::Fp32,
+        targets: vec!["counts".into()],
+        source: 0,
+    };
+    let config = ModelConfig {
+        name: "m".into(),
+        max_batch_size: 8,
+        inputs: vec![InputConfig { allow_ragged_batch: true, ..declared("x", DataType::Fp32, &[-1]) }],
+        outputs: vec![declared_output("y", DataType::Fp32, &[3, 3])],
+        batch_inputs: vec![made],
+        batch_outputs: vec![BatchOutput { output: 0, source: 0 }],
+        ..Default::default()
+    };
+    (engine, config)
 }
 
 /// A config's input.
