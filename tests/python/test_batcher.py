@@ -176,17 +176,16 @@ def test_requests_that_arrive_while_the_instance_is_busy_make_the_next_batch(tmp
     delayed = 'instance_group [ { kind: KIND_CPU count: 1 } ]\ndynamic_batching { }'
     parameters = {"execute_delay_ms": 3_600_000}
     models.write_identity(tmp_path / "repository", "m", [("FP32", [-1])], max_batch_size=8, parameters=parameters, more=delayed)
-    with serving(tmp_path / "repository", tmp_path / "log") as server, grpcclient.InferenceServerClient(server.grpc) as client:
-        answers: list[object] = []
-        running = client.async_infer("m", request(1, WIDE), lambda result, error: answers.append(error))
-        with streaming(server) as requests:
-            requests.send("m", request(1, WIDE))
-            wait_pending(server, "m", 1)  # the first one runs
+    with serving(tmp_path / "repository", tmp_path / "log") as server, streaming(server) as requests:
+        with streaming(server) as running:
+            # Only a stream keeps an order, and two that are as large share no batch: once the second waits, the first one runs.
+            for _ in range(2):
+                running.send("m", request(8, WIDE))
+            wait_pending(server, "m", 1)
             for rows in (2, 3, 1):
                 requests.send("m", request(rows, WIDE))
             wait_pending(server, "m", 4)
-            running.cancel()
-            wait_pending(server, "m", 0)  # all of them run, because they run together
+        wait_pending(server, "m", 0)  # all of the others run, because they run together
 
 
 def held(server: Nereid, model: str) -> tuple[ThreadPoolExecutor, object]:
