@@ -68,9 +68,9 @@ impl Platform {
         let devices = self.devices().map_err(unusable)?;
         let device = devices.iter().find(|device| device.info().ordinal == ordinal);
         let device = device.ok_or_else(|| unusable(format!("there are {} GPUs", devices.len())))?;
-        let (major, minor) = device.info().compute_capability;
         let least = self.min_compute_capability;
-        if f64::from(major) + f64::from(minor) / 10.0 < least {
+        if !device.info().suffices(least) {
+            let (major, minor) = device.info().compute_capability;
             return Err(unusable(format!("its compute capability {major}.{minor} is less than {least:.1}")));
         }
         Ok(device)

@@ -41,6 +41,15 @@ pub struct DeviceInfo {
     pub pci_bus_id: String,
 }
 
+impl DeviceInfo {
+    /// Whether its compute capability is at least `least`, such as 7.5: as Triton compares them (`cuda_utils.cc`).
+    pub fn suffices(&self, least: f64) -> bool {
+        let (major, minor) = self.compute_capability;
+        let capability = f64::from(major) + f64::from(minor) / 10.0;
+        capability > least || (capability - least).abs() < 0.01
+    }
+}
+
 /// Memory of a GPU, in bytes, whoever uses it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct MemoryUse {
@@ -174,4 +183,31 @@ pub trait Device: Debug + Send + Sync {
 
     /// Start and size of the allocation that `address` is in.
     fn allocation_range(&self, address: u64) -> Result<(u64, u64)>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn compute_capabilities() {
+        for (capability, least, expected) in [
+            ((7, 5), 7.5, true),
+            ((7, 0), 7.5, false),
+            ((8, 0), 7.5, true),
+            ((12, 1), 12.1, true),
+            ((7, 5), 7.505, true),
+            ((0, 0), 0.0, true),
+        ] {
+            let info = DeviceInfo {
+                ordinal: 0,
+                name: String::new(),
+                uuid: String::new(),
+                compute_capability: capability,
+                total_memory: 0,
+                pci_bus_id: String::new(),
+            };
+            assert_eq!(info.suffices(least), expected, "{capability:?} {least}");
+        }
+    }
 }

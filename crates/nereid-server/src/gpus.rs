@@ -44,8 +44,7 @@ impl Gpus {
         let described: Vec<_> = infos.iter().map(|info| describe(info)).collect();
         tracing::info!("GPUs: {}", described.join("; "));
         let least = options.min_compute_capability;
-        let (usable, too_old): (Vec<_>, Vec<_>) =
-            infos.into_iter().partition(|info| suffices(info.compute_capability, least));
+        let (usable, too_old): (Vec<_>, Vec<_>) = infos.into_iter().partition(|info| info.suffices(least));
         for DeviceInfo { ordinal, compute_capability: (major, minor), .. } in too_old {
             tracing::warn!(
                 "gpu {ordinal} has compute capability '{major}.{minor}' which is less than the minimum supported of \
@@ -109,30 +108,9 @@ fn describe(info: &DeviceInfo) -> String {
     format!("{ordinal} is {name} ({uuid}), compute capability {major}.{minor}, {} MiB", total_memory >> 20)
 }
 
-/// As Triton compares them.
-#[cfg(feature = "cuda")]
-fn suffices((major, minor): (u32, u32), least: f64) -> bool {
-    let capability = f64::from(major) + f64::from(minor) / 10.0;
-    capability > least || (capability - least).abs() < 0.01
-}
-
 #[cfg(all(test, feature = "cuda"))]
 mod tests {
     use super::*;
-
-    #[test]
-    fn compute_capabilities() {
-        for (capability, least, expected) in [
-            ((7, 5), 7.5, true),
-            ((7, 0), 7.5, false),
-            ((8, 0), 7.5, true),
-            ((12, 1), 12.1, true),
-            ((7, 5), 7.505, true),
-            ((0, 0), 0.0, true),
-        ] {
-            assert_eq!(suffices(capability, least), expected, "{capability:?} {least}");
-        }
-    }
 
     #[test]
     fn memory_of_a_gpu_that_is_not_there() {

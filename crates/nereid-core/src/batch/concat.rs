@@ -20,24 +20,23 @@ pub struct Gathered<'a> {
 /// Requests disagree on the input's presence or shape; the scheduler must not have joined them. The input is on a GPU.
 pub fn concat<'a>(batch: &Batch<'a>, index: usize, buffer: &'a mut Vec<u8>) -> Result<Option<Gathered<'a>>> {
     let Some(shape) = gathered_shape(batch, index)? else { return Ok(None) };
-    if batch.requests().len() > 1 {
-        buffer.clear();
+    let on_host = |input: &'a ValidInput| match input.device {
+        None => Ok(&input.data[..]),
+        Some(_) => Err(Error::internal(format!(
+            "input '{}' is on a GPU, where this model cannot read it",
+            name(batch, index)
+        ))),
+    };
+    let mut inputs = batch.requests().iter().filter_map(|request| request.input(index)); // all have it, as the shape says
+    if batch.requests().len() == 1 {
+        let data = inputs.next().map_or(Ok(&[][..]), on_host)?;
+        return Ok(Some(Gathered { shape, data }));
     }
-    let mut data: &[u8] = &[];
-    for request in batch.requests() {
-        let Some(input) = request.input(index) else { continue }; // all have it, as the shape says
-        if input.device.is_some() {
-            let name = name(batch, index);
-            return Err(Error::internal(format!(
-                "input '{name}' is on a GPU, where this model cannot read it"
-            )));
-        }
-        match batch.requests() {
-            [_] => data = &input.data,
-            _ => buffer.extend_from_slice(&input.data),
-        }
+    buffer.clear();
+    for input in inputs {
+        buffer.extend_from_slice(on_host(input)?);
     }
-    Ok(Some(Gathered { shape, data: if batch.requests().len() > 1 { buffer } else { data } }))
+    Ok(Some(Gathered { shape, data: buffer }))
 }
 
 /// The shape of what [`concat()`] gathers, wherever the data is.
