@@ -13,8 +13,10 @@ import tritonclient.grpc as grpcclient
 import honest
 import http2
 import models
+import workers
 from nereid_process import Nereid, serving, wait_until
 from relay import Relay
+from workers import Workers
 
 MNIST = models.ROOT / "model_repository"
 
@@ -108,6 +110,34 @@ def test_connections_are_replaced_at_their_age_and_no_call_is_lost(tmp_path: pat
                     assert honest.is_seven(client.infer("mnist_mlp", honest.tensors(), client_timeout=20))
                     answered += 1
         assert answered > relay.connections, "a connection is worth more than one call"
+
+
+def test_http_connections_are_replaced_at_their_age_and_no_request_is_lost(tmp_path: pathlib.Path) -> None:
+    with serving(MNIST, tmp_path / "log", "--http-max-connection-age=20") as server:
+        with contextlib.closing(Relay(server.http_port)) as relay:
+            ways = [(way, relay.port) for way in 4 * [workers.over_kept_http, workers.over_triton_http]]
+            with Workers(ways) as load:
+                wait_until(lambda: load.failures or relay.connections >= 20 * len(ways), 60, "connections are replaced")
+        assert not load.failures
+        assert sum(load.answered) > relay.connections, "a connection is worth more than one request"
+
+
+def test_an_old_http_connection_that_is_idle_is_not_cut(tmp_path: pathlib.Path) -> None:
+    with serving(MNIST, tmp_path / "log", "--http-max-connection-age=1") as server:
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", server.http_port, timeout=30)) as idle:
+            idle.connect()
+            with contextlib.closing(http.client.HTTPConnection("127.0.0.1", server.http_port, timeout=30)) as other:
+
+                def is_told() -> bool:
+                    other.request("GET", "/v2/health/live")
+                    answer = other.getresponse()
+                    answer.read()
+                    return answer.headers["Connection"] == "close"
+
+                wait_until(is_told, 20, "another connection that began later is old")
+            idle.request("GET", "/v2/health/live")
+            answer = idle.getresponse()
+            assert (answer.status, answer.headers["Connection"]) == (200, "close")
 
 
 def test_grace_ends_calls_that_outlive_it(tmp_path: pathlib.Path) -> None:

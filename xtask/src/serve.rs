@@ -85,8 +85,13 @@ fn command(workspace: &Workspace, binary: &Path, library: &Path, flags: &[String
 
 /// A plan is refused where there is no GPU: then the other models are served all the same.
 fn lenience(repository: &Path, flags: &[String]) -> Vec<&'static str> {
-    let lenient = ["--exit-on-error=false", "--strict-readiness=false"];
-    let given = |flag: &&str| flag.split_once('=').is_some_and(|(name, _)| value(flags, name).is_some());
+    let lenient = ["--exit-on-error=false", "--ready-when=server"];
+    let is_given = |name: &str| value(flags, name).is_some();
+    let given = |flag: &&str| match flag.split_once('=') {
+        Some((name @ "--ready-when", _)) => is_given(name) || is_given("--strict-readiness"),
+        Some((name, _)) => is_given(name),
+        None => false,
+    };
     if plans::any(repository) {
         lenient.into_iter().filter(|flag| !given(flag)).collect()
     } else {
@@ -188,9 +193,14 @@ mod tests {
         assert!(lenience(repository.path(), &[]).is_empty());
         std::fs::create_dir_all(repository.path().join("m_trt/1")).unwrap();
         std::fs::write(repository.path().join("m_trt/1/model.plan"), "").unwrap();
-        assert_eq!(lenience(repository.path(), &[]), ["--exit-on-error=false", "--strict-readiness=false"]);
-        let strict = ["--exit-on-error=true".to_owned()];
-        assert_eq!(lenience(repository.path(), &strict), ["--strict-readiness=false"]);
+        assert_eq!(lenience(repository.path(), &[]), ["--exit-on-error=false", "--ready-when=server"]);
+        for (strict, rest) in [
+            ("--exit-on-error=true", "--ready-when=server"),
+            ("--strict-readiness=true", "--exit-on-error=false"),
+            ("--ready-when=all", "--exit-on-error=false"),
+        ] {
+            assert_eq!(lenience(repository.path(), &[strict.to_owned()]), [rest]);
+        }
     }
 
     #[test]

@@ -17,6 +17,9 @@ use crate::ModelId;
 /// Most bytes that a config or label file may have.
 pub(crate) const MAX_TEXT_BYTES: u64 = 16 << 20;
 
+/// What a file system keeps in its root, and a volume of models is one: no model.
+const LOST_AND_FOUND: &str = "lost+found";
+
 /// One repository folder. It may be a link that is moved to another folder at any time.
 #[derive(Debug, Clone)]
 pub(crate) struct Root {
@@ -63,7 +66,7 @@ impl Root {
         Ok(names.collect())
     }
 
-    /// The folder of model `name`, or `None` if this repository has none. Hidden folders are no models.
+    /// The folder of model `name`, or `None` if this repository has none. Hidden folders and `lost+found` are no models.
     ///
     /// # Errors
     /// The folder is a link that leaves the repository, or the repository is gone.
@@ -71,7 +74,7 @@ impl Root {
         let path = self.path.join(name);
         let mut parts = Path::new(name).components();
         let is_name = matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None));
-        if !is_name || name.starts_with('.') || !path.is_dir() {
+        if !is_name || name.starts_with('.') || name == LOST_AND_FOUND || !path.is_dir() {
             return Ok(None);
         }
         let dir = ModelDir { path, root: canonical(&self.path)?, temporary: None };

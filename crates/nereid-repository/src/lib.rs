@@ -43,7 +43,7 @@ pub use host_policy::HostPolicies;
 pub use identity::ModelId;
 pub use index::IndexEntry;
 pub use labels::Labels;
-pub use options::{ControlMode, Options};
+pub use options::{ControlMode, Options, ReadyWhen};
 pub use overrides::LoadParameters;
 pub use repository::{Repository, StartupFailure};
 pub use states::State;

@@ -77,6 +77,7 @@ impl Repository {
             let names: BTreeSet<Arc<str>> = gone.iter().map(|model| model.name.clone()).collect();
             let affected = after.affected(names.iter().cloned()).into_iter().map(|model| model.name);
             may_change(names.iter().cloned().chain(affected).collect()).then(|| {
+                this.awaited.lock().retain(|model| *model.name != *name);
                 for model in &gone {
                     this.forget(model);
                     this.table.unload(model);

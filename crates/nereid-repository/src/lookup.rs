@@ -8,8 +8,8 @@ use nereid_core::{Error, Result};
 use crate::identity::{Namesake, Namesakes};
 use crate::repository::Repository;
 use crate::states::ModelEntry;
-use crate::table::Models;
-use crate::{ModelId, ModelVersion, State};
+use crate::table::{Models, entry};
+use crate::{ModelId, ModelVersion, ReadyWhen, State};
 
 impl Repository {
     /// The version to serve a request with: `version`, or without one the highest that is ready.
@@ -23,11 +23,21 @@ impl Repository {
         ready(self.known(&models, name)?, name, version)
     }
 
-    /// Whether the models allow the server to call itself ready: always, unless readiness is strict and a
-    /// model that was tried has no version or one in trouble. Models whose config is broken do not count
-    /// (`InferenceServer::IsReady`).
+    /// Whether the models allow the server to call itself ready. By default as in Triton (`InferenceServer::IsReady`):
+    /// unless a model that was tried has no version or one in trouble, where models whose config is broken do not
+    /// count. Under [`ReadyWhen::Startup`] they do.
     pub fn is_ready(&self) -> bool {
-        !self.options.strict_readiness || entries(&self.table.models()).all(ModelEntry::is_settled)
+        let models = self.table.models();
+        match self.options.ready_when {
+            ReadyWhen::All => entries(&models).all(ModelEntry::is_settled),
+            ReadyWhen::Startup => {
+                let mut awaited = self.awaited.lock();
+                awaited.retain(|model| !entry(&models, model).is_some_and(ModelEntry::serves));
+                awaited.is_empty()
+            }
+            ReadyWhen::Any => entries(&models).any(ModelEntry::serves),
+            ReadyWhen::Server => true,
+        }
     }
 
     /// Whether `version` of a model is ready, or without one, any.

@@ -19,6 +19,20 @@ pub enum ControlMode {
     Explicit,
 }
 
+/// What makes a server call itself ready (`--ready-when`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ReadyWhen {
+    /// Every model that was tried is: Triton's strict readiness. A load makes the server unready until it has ended.
+    #[default]
+    All,
+    /// What was to be loaded at start has been. From then on nothing that happens to models counts.
+    Startup,
+    /// At least one model is.
+    Any,
+    /// It runs: Triton's `--strict-readiness=false`.
+    Server,
+}
+
 /// Everything [`crate::Repository::open`] needs to know.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -29,8 +43,8 @@ pub struct Options {
     pub startup_models: Vec<String>,
     /// Let backends fill in what a config lacks; off, every model needs a full config.
     pub auto_complete: bool,
-    /// The server is ready only when every model is.
-    pub strict_readiness: bool,
+    /// What [`crate::Repository::is_ready`] asks for.
+    pub ready_when: ReadyWhen,
     /// Model versions loaded at the same time; at least 1 is used.
     pub load_threads: usize,
     /// Further attempts after a version failed to load.
@@ -68,7 +82,7 @@ impl Default for Options {
             control: ControlMode::None,
             startup_models: Vec::new(),
             auto_complete: true,
-            strict_readiness: true,
+            ready_when: ReadyWhen::All,
             load_threads: 4,
             load_retries: 0,
             default_max_batch_size: 4,

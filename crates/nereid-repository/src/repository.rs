@@ -38,6 +38,8 @@ pub struct Repository {
     pub(crate) stop_polling: Arc<Stop>,
     pub(crate) scratch: Scratch,
     startup_failures: Vec<StartupFailure>,
+    /// Models among those failures that have not served since, and that somebody still wants.
+    pub(crate) awaited: Mutex<BTreeSet<ModelId>>,
 }
 
 /// A model that was to be loaded at start and is not served.
@@ -75,8 +77,11 @@ impl Repository {
             stop_polling: Arc::default(),
             scratch: Scratch::default(),
             startup_failures: Vec::new(),
+            awaited: Mutex::default(),
         };
         repository.startup_failures = repository.load_at_start(&models);
+        let failed = repository.startup_failures.iter().map(|failure| failure.model.clone());
+        repository.awaited = Mutex::new(failed.collect());
         Ok(repository)
     }
 

@@ -82,6 +82,11 @@ impl ModelEntry {
         self.versions.values().filter_map(|slot| slot.model.as_ref())
     }
 
+    /// Whether a version is ready.
+    pub(crate) fn serves(&self) -> bool {
+        self.ready().next().is_some()
+    }
+
     /// Whether the server may call itself ready on behalf of this model: there is a version, and none is in
     /// trouble. A version that was unloaded is not.
     pub(crate) fn is_settled(&self) -> bool {

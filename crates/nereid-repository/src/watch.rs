@@ -40,6 +40,7 @@ impl Repository {
         let names: Vec<&str> = load.union(&unload).map(|model| &*model.name).collect();
         let _turn = self.turns.take(&names);
         for model in &unload {
+            self.awaited.lock().remove(model);
             self.forget(model);
             self.table.remove(model);
         }
@@ -89,8 +90,10 @@ impl Repository {
             let present = namesakes.all().iter().filter(|namesake| !namesake.entry.retired);
             present.map(|namesake| namesake.id(name))
         });
-        // Ensembles that do not fit their models have a source, and no version.
-        let known = loaded.chain(sources.keys().cloned());
+        // Ensembles that do not fit their models have a source, and no version; models that could not be read at start
+        // have neither, and may be gone by now.
+        let awaited = self.awaited.lock().clone();
+        let known = loaded.chain(sources.keys().cloned()).chain(awaited);
         let loaded = known.map(|model| (model.clone(), fingerprint(&model))).collect();
         Ok(changes(&loaded, &found))
     }

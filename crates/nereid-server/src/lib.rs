@@ -21,6 +21,7 @@ pub mod run;
 pub mod serve;
 pub mod service;
 mod shared_memory;
+mod shutdown;
 mod status;
 pub mod trace;
 mod transport;

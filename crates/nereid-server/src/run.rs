@@ -1,5 +1,4 @@
-//! From options to a running server, and to its end: take ports, load models, listen, wait for a signal,
-//! drain, unload.
+//! From options to a running server: take ports, load models, listen, wait for a signal. The end is in `shutdown`.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,14 +13,12 @@ use crate::cli::{MetricsEndpoint, ModelControlMode, Options, RepositoryOptions};
 use crate::gpus::{self, Gpus};
 use crate::logging::LogControl;
 use crate::metrics::{self, GpuReadings};
-use crate::serve::{Bound, Drain, Listener, Protocol, ServeOptions, Shards, bind, serve};
+use crate::serve::{Bound, Listener, Protocol, ServeOptions, Shards, bind, serve};
 use crate::service::{Service, ServiceOptions};
+use crate::shutdown::{self, Drains};
 use crate::trace::Tracer;
 use crate::transport::{self, Transport};
 use crate::{backends, caches, grpc, http, metrics_port};
-
-/// How long traces that are still to be written may take at the end.
-const LAST_TRACES: Duration = Duration::from_secs(5);
 
 /// How a server ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,10 +43,12 @@ pub async fn run(options: Options, log: LogControl) -> anyhow::Result<Ended> {
     let gpus = (*enabled && families.gpu).then(|| metrics::start_gpus(families.interval)).flatten();
     let Some(service) = load(&options, &mut signals).await? else { return Ok(Ended::Clean) };
     let service = Arc::new(service.with_log_and_traces(log, tracer));
-    let drain = Drain::new();
-    ports.serve(&options, transport, &service, gpus, &drain)?;
+    let drains = Drains::new();
+    ports.serve(&options, transport, &service, gpus, &drains)?;
     signals.any().await;
-    Ok(shut_down(service, drain, Duration::from_secs(u64::from(options.exit_timeout_secs))).await)
+    let secs = |secs: u32| Duration::from_secs(secs.into());
+    shutdown::leave(&service, &drains, secs(options.shutdown_delay_secs), signals.any()).await;
+    Ok(shutdown::end(service, drains, secs(options.exit_timeout_secs)).await)
 }
 
 /// Looks for GPUs and opens the repository on a thread of its own; `None` when a signal came first.
@@ -102,7 +101,7 @@ fn repository_options(options: &Options, gpus: &Gpus) -> nereid_repository::Opti
             false => repository.load_models.iter().cloned().collect(),
         },
         auto_complete: repository.auto_complete,
-        strict_readiness: repository.strict_readiness,
+        ready_when: repository.ready_when,
         load_threads: repository.load_threads,
         load_retries: repository.load_retries,
         default_max_batch_size: options.backends.default_max_batch_size("onnxruntime"),
@@ -153,7 +152,7 @@ impl Ports {
         transport: Transport,
         service: &Arc<Service>,
         gpus: Option<GpuReadings>,
-        drain: &Drain,
+        drains: &Drains,
     ) -> anyhow::Result<()> {
         let shards = Shards::start(options.http.threads).context("cannot start the event loops")?;
         if let Some(bound) = self.grpc {
@@ -162,9 +161,15 @@ impl Ports {
                 header_forward: options.grpc.header_forward.clone(),
                 compression: options.grpc.compression,
             };
-            let router = grpc::router(service.clone(), served, drain.draining())?;
+            let router = grpc::router(service.clone(), served, drains.inference.draining())?;
             let listener = listen(bound, "GRPCInferenceService")?;
-            tokio::spawn(serve(listener, router, transport.grpc, shards.clone(), drain.draining()));
+            tokio::spawn(serve(
+                listener,
+                router,
+                transport.grpc,
+                shards.clone(),
+                drains.inference.draining(),
+            ));
         }
         if let Some(bound) = self.http {
             let limits = http::Limits { max_input_bytes: options.http.max_input_size };
@@ -175,7 +180,13 @@ impl Ports {
             };
             let router = http::router(service.clone(), served);
             let listener = listen(bound, "HTTPService")?;
-            tokio::spawn(serve(listener, router, transport.http, shards.clone(), drain.draining()));
+            tokio::spawn(serve(
+                listener,
+                router,
+                transport.http,
+                shards.clone(),
+                drains.inference.draining(),
+            ));
         }
         if let Some(bound) = self.metrics {
             let router = metrics_port::router(service.clone(), options.metrics.families.clone(), gpus);
@@ -185,7 +196,7 @@ impl Ports {
                 router,
                 ServeOptions::plain(Protocol::Http1),
                 shards,
-                drain.draining(),
+                drains.metrics.draining(),
             ));
         }
         Ok(())
@@ -197,27 +208,6 @@ fn listen(bound: Bound, what: &str) -> anyhow::Result<Listener> {
     let listener = bound.listen().with_context(|| format!("{what}: cannot listen on {address}"))?;
     tracing::info!("Started {what} at {address}");
     Ok(listener)
-}
-
-async fn shut_down(service: Arc<Service>, drain: Drain, timeout: Duration) -> Ended {
-    tracing::info!("Waiting for in-flight requests to complete.");
-    service.set_exiting();
-    service.repository().stop_waiting();
-    let start = nereid_core::Timestamp::now();
-    let drained = drain.drain(timeout).await;
-    let rest = timeout.saturating_sub(nereid_core::Timestamp::now().since(start));
-    let left = tokio::task::spawn_blocking(move || {
-        let left = service.repository().shutdown(rest);
-        service.tracer().finish(LAST_TRACES);
-        left
-    })
-    .await;
-    if drained && matches!(left, Ok(0)) {
-        tracing::info!("All models are stopped");
-        return Ended::Clean;
-    }
-    tracing::error!("Exit timeout expired. Exiting immediately.");
-    Ended::TimedOut
 }
 
 /// The signals that end the server.

@@ -31,6 +31,8 @@ pub struct Service {
     /// Name that the server gives itself (`--id`).
     id: String,
     shared_memory: SharedMemory,
+    /// The server ends soon, and serves until then.
+    leaving: AtomicBool,
     exiting: AtomicBool,
     controls: Arc<Semaphore>,
     log: LogControl,
@@ -57,6 +59,7 @@ impl Service {
             repository: repository.into(),
             id,
             shared_memory,
+            leaving: AtomicBool::new(false),
             exiting: AtomicBool::new(false),
             controls: Arc::new(Semaphore::new(MAX_CONTROLS)),
             log,
@@ -107,6 +110,11 @@ impl Service {
         &self.shared_memory
     }
 
+    /// From now on the server is not ready. It is live, since whoever asks for that would end it before its time.
+    pub fn set_leaving(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
+    }
+
     /// From now on the server is neither live nor ready. Loads that warm a model up fail: it would not serve any more.
     pub fn set_exiting(&self) {
         self.exiting.store(true, Ordering::Relaxed);
@@ -118,19 +126,15 @@ impl Service {
     /// # Errors
     /// `Unavailable` when it is about to exit.
     pub fn live(&self) -> Result<bool> {
-        if self.exiting.load(Ordering::Relaxed) {
-            Err(Error::unavailable("Server exiting"))
-        } else {
-            Ok(true)
-        }
+        stays(&self.exiting)
     }
 
-    /// Whether every model is ready, as far as `--strict-readiness` asks.
+    /// Whether the models are ready, as far as `--ready-when` asks.
     ///
     /// # Errors
-    /// `Unavailable` when the server is about to exit.
+    /// `Unavailable` when the server is about to exit, or to be.
     pub fn ready(&self) -> Result<bool> {
-        Ok(self.live()? && self.repository.is_ready())
+        Ok(stays(&self.leaving)? && self.live()? && self.repository.is_ready())
     }
 
     /// The ready version of a model; `None` means the highest.
@@ -211,6 +215,10 @@ impl Service {
             }
         }
     }
+}
+
+fn stays(ends: &AtomicBool) -> Result<bool> {
+    if ends.load(Ordering::Relaxed) { Err(Error::unavailable("Server exiting")) } else { Ok(true) }
 }
 
 type Receiver = oneshot::Receiver<Result<InferResponse>>;

@@ -22,8 +22,9 @@ pub(crate) fn of(options: &Options) -> Result<Transport, TlsError> {
     let (http, grpc) = (&options.http, &options.grpc);
     Ok(Transport {
         http: ServeOptions {
+            protocol: Protocol::Http1,
             tls: tls(&http.tls, http.enabled, "http", Protocol::Http1)?,
-            ..ServeOptions::plain(Protocol::Http1)
+            lifetime: Lifetime { max_age: http.max_age_ms.map(ms), ..Lifetime::default() },
         },
         grpc: ServeOptions {
             protocol: Protocol::Http2,
@@ -59,11 +60,14 @@ fn tls(
 
 /// Pings cost a lock for each frame. As rare as TCP's own keepalive they are left to it.
 fn lifetime(options: &ConnectionOptions) -> Lifetime {
-    let ms = |ms: u32| Duration::from_millis(ms.into());
     let ping = Ping { interval: ms(options.keepalive_time_ms), timeout: ms(options.keepalive_timeout_ms) };
     Lifetime {
         ping: Some(ping).filter(|ping| ping.interval < TCP_KEEPALIVE),
         max_age: options.max_age_ms.map(ms),
         grace: options.max_age_grace_ms.map(ms),
     }
+}
+
+fn ms(ms: u32) -> Duration {
+    Duration::from_millis(ms.into())
 }

@@ -164,7 +164,6 @@ def run(root: pathlib.Path, work: pathlib.Path, server: str) -> None:
             check(GROUP, "answers", answers(root, 8000))
             writes = [f"{file} can be written" for file in ("/x", "/models/x", "/opt/nereid/x") if container.run("touch", file) == 0]
             check(GROUP, "writes to /tmp only", writes + ([] if container.run("sh", "-c", "echo > /tmp/x") == 0 else ["/tmp cannot be written"]))
-            check(GROUP, "has the sleep of the preStop hook", [] if container.run("sleep", "0") == 0 else ["it has not"])
         check(GROUP, "ends with 0 at SIGTERM", [] if container.code == 0 else [f"{container.code}:\n{container.said()}"])
         with Container(work, at, KSERVE, path) as container:
             live = ("wget", "-q", "-O", "/dev/null", "http://127.0.0.1:8080/v2/health/ready")

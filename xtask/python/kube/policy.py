@@ -44,6 +44,27 @@ def may_too_much(documents: list[dict]) -> list[str]:
     return problems
 
 
+def ends_too_soon(documents: list[dict]) -> list[str]:
+    """Servers that lose requests when their pod goes: killed before they have ended, or out of reach before they know it."""
+    problems = []
+    for name, spec in pods(documents):
+        for container in spec["containers"]:
+            words = container.get("command", []) + container.get("args", [])
+            if not words or words[0] not in ("nereid", "tritonserver"):
+                continue
+            who = f"{name}, container {container['name']}"
+            flags = dict(word.lstrip("-").split("=", 1) for word in words if "=" in word)
+            delay, rest = int(flags.get("shutdown-delay-secs", 0)), int(flags.get("exit-timeout-secs", 30))
+            grace = spec.get("terminationGracePeriodSeconds", 30)
+            if delay == 0:
+                problems.append(f"{who}: no --shutdown-delay-secs while endpoints lose the pod")
+            if grace <= delay + rest:
+                problems.append(f"{who}: it is killed after {grace} s, and may take {delay} + {rest} s to end")
+            if "lifecycle" in container:
+                problems.append(f"{who}: a preStop hook delays SIGTERM, at which the server would send its clients elsewhere")
+    return problems
+
+
 def lead_nowhere(documents: list[dict]) -> list[str]:
     """References to what is not rendered with them. ConfigMaps, claims and accounts of others are not looked for."""
     there = {(d["kind"], d["metadata"]["name"]) for d in documents}

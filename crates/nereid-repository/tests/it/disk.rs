@@ -12,6 +12,7 @@ fn files_and_hidden_folders_are_no_models() {
     let repo = Repo::new();
     repo.good("m");
     repo.good(".hidden");
+    repo.good("lost+found");
     repo.write("stray_file.txt", "x");
     repo.write("m/notes/readme.txt", "x");
     let repository = repo.open();

@@ -1,7 +1,7 @@
 //! Finding models: the four outcomes, readiness, statistics.
 
 use nereid_core::ErrorCode::{InvalidArg, NotFound, Unavailable};
-use nereid_repository::Options;
+use nereid_repository::{Options, ReadyWhen};
 
 use crate::repo::{IO, MLP, Repo, head};
 
@@ -74,7 +74,7 @@ fn readiness_may_be_lenient() {
     assert!(repo.open().is_ready(), "an empty repository is ready");
     repo.model("m", &(head("m", 8) + IO), "garbage");
     assert!(!repo.open().is_ready());
-    assert!(repo.open_with(Options { strict_readiness: false, ..repo.options() }).is_ready());
+    assert!(repo.open_with(Options { ready_when: ReadyWhen::Server, ..repo.options() }).is_ready());
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod lookup;
 mod namespaces;
 mod overrides;
 mod paths;
+mod readiness;
 mod recorded;
 mod reload;
 mod repo;

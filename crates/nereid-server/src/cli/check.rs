@@ -1,5 +1,7 @@
 //! What can be judged only when all flags are known: flags that need or exclude one another.
 
+use nereid_repository::ReadyWhen;
+
 use super::options::{ModelControlMode, Options};
 use super::value::Result;
 
@@ -18,6 +20,20 @@ pub(super) fn combinations(options: &Options) -> Result<()> {
         return Err("Wildcard model name '*' must be the ONLY startup model if specified at all.".to_owned());
     }
     ports(options)
+}
+
+/// What two flags that speak of the same thing mean together.
+pub(super) fn readiness(strict: Option<bool>, when: Option<ReadyWhen>) -> Result<ReadyWhen> {
+    match (strict, when) {
+        (None | Some(true), None) => Ok(ReadyWhen::All),
+        (None | Some(false), Some(ReadyWhen::Server)) | (Some(false), None) => Ok(ReadyWhen::Server),
+        (None | Some(true), Some(when)) if when != ReadyWhen::Server => Ok(when),
+        _ => {
+            Err("--strict-readiness and --ready-when contradict each other: --strict-readiness=false means \
+                  --ready-when=server, --strict-readiness=true any other value of it."
+                .to_owned())
+        }
+    }
 }
 
 /// Two endpoints cannot share an address and a port; any number of them may take a free one (port 0).

@@ -5,7 +5,7 @@ use std::num::NonZero;
 use std::sync::Arc;
 use std::thread;
 
-use nereid_repository::HostPolicies;
+use nereid_repository::{HostPolicies, ReadyWhen};
 use nereid_scheduler::ResourceLimits;
 
 use crate::header_forward::HeaderForward;
@@ -19,8 +19,10 @@ use crate::trace::TraceOptions;
 pub struct Options {
     /// `--id`: the name in the server metadata.
     pub server_id: String,
-    /// How long in-flight inferences may take to finish after a signal, in seconds.
+    /// How long in-flight inferences may take to finish after a signal and the delay, in seconds.
     pub exit_timeout_secs: u32,
+    /// `--shutdown-delay-secs`: how long the server serves on after a signal, not ready any more.
+    pub shutdown_delay_secs: u32,
     /// `--allow-client-shm`: clients may register shared memory regions.
     pub allow_client_shm: bool,
     pub log: LogOptions,
@@ -69,8 +71,8 @@ pub struct RepositoryOptions {
     pub exit_on_error: bool,
     /// Complete missing parts of model configs; off with `--disable-auto-complete-config`.
     pub auto_complete: bool,
-    /// The server is ready only when all its models are.
-    pub strict_readiness: bool,
+    /// `--ready-when` and `--strict-readiness`.
+    pub ready_when: ReadyWhen,
     pub control_mode: ModelControlMode,
     /// Seconds between two looks at the repositories in [`ModelControlMode::Poll`]; 0 means no looks.
     pub poll_secs: u32,
@@ -119,6 +121,8 @@ pub struct HttpEndpoint {
     pub header_forward: Option<Arc<HeaderForward>>,
     /// `--http-use-ssl` and its kin, which Triton does not have.
     pub tls: TlsOptions,
+    /// `--http-max-connection-age`, in milliseconds.
+    pub max_age_ms: Option<u32>,
 }
 
 /// The gRPC endpoint.
@@ -241,6 +245,7 @@ impl Default for Options {
         Self {
             server_id: "triton".to_owned(),
             exit_timeout_secs: 30,
+            shutdown_delay_secs: 0,
             allow_client_shm: false,
             log: LogOptions::default(),
             trace: TraceOptions::default(),
@@ -248,7 +253,7 @@ impl Default for Options {
                 paths: Vec::new(),
                 exit_on_error: true,
                 auto_complete: true,
-                strict_readiness: true,
+                ready_when: ReadyWhen::All,
                 control_mode: ModelControlMode::None,
                 poll_secs: 15,
                 load_models: BTreeSet::new(),
@@ -268,6 +273,7 @@ impl Default for Options {
                 restrictions: Restrictions::default(),
                 header_forward: None,
                 tls: TlsOptions::default(),
+                max_age_ms: None,
             },
             grpc: GrpcEndpoint {
                 enabled: true,

@@ -52,8 +52,13 @@ fn finish(mut draft: Draft) -> Parsed {
         }
         Err(message) => return wrong(message),
     }
+    let ready_when = match check::readiness(draft.strict_readiness, draft.ready_when) {
+        Ok(ready_when) => ready_when,
+        Err(message) => return wrong(message),
+    };
     let options = &mut draft.options;
     let repository = &mut options.repository;
+    repository.ready_when = ready_when;
     repository.load_all =
         repository.control_mode != ModelControlMode::Explicit || repository.load_models.contains("*");
     options.metrics.address = draft.metrics_address.take().unwrap_or_else(|| options.http.address.clone());

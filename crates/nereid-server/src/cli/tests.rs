@@ -2,11 +2,14 @@
 
 use std::ffi::OsString;
 
+use nereid_repository::ReadyWhen;
+
 use super::*;
 use crate::logging::LogFormat;
 use crate::metrics::MetricsOptions;
 
 mod connections;
+mod lifecycle;
 mod resources;
 
 /// Every flag of Triton 2.73 (`SetupOptions`), in its order.
@@ -77,8 +80,8 @@ fn defaults() {
     assert_eq!(o.log, crate::logging::LogOptions::default());
     let r = &o.repository;
     assert_eq!(r.paths, ["/models"]);
-    assert_eq!((r.exit_on_error, r.auto_complete, r.strict_readiness, r.load_all), (true, true, true, true));
-    assert_eq!((r.control_mode, r.poll_secs), (ModelControlMode::None, 15));
+    assert_eq!((r.exit_on_error, r.auto_complete, r.load_all), (true, true, true));
+    assert_eq!((r.control_mode, r.poll_secs, r.ready_when), (ModelControlMode::None, 15, ReadyWhen::All));
     assert_eq!((r.load_threads, r.load_retries, r.namespacing), (4, 0, false));
     assert_eq!((r.load_models.len(), &r.config_name), (0, &None));
     let h = &o.http;
@@ -166,8 +169,8 @@ fn values_are_taken_over() {
     let r = &o.repository;
     assert_eq!(r.paths, ["/b", "/a", "/models"]);
     assert_eq!(
-        (r.exit_on_error, r.auto_complete, r.strict_readiness, r.load_all),
-        (false, false, false, false)
+        (r.exit_on_error, r.auto_complete, r.ready_when, r.load_all),
+        (false, false, ReadyWhen::Server, false)
     );
     assert_eq!(r.load_models.iter().collect::<Vec<_>>(), ["one", "two"]);
     assert_eq!((r.config_name.as_deref(), r.load_threads, r.load_retries), (Some("h100"), 1, 2));
@@ -260,6 +263,7 @@ fn a_flag_that_has_no_effect_says_so_and_any_other_does_not() {
             "metrics-config" => "counter_latencies=true",
             "trace-config" => "opentelemetry,url=http://x",
             "model-control-mode" => "none",
+            "ready-when" => "any",
             "rate-limit-resource" => "r:1:0",
             "cuda-memory-pool-byte-size" | "cuda-virtual-address-size" | "model-load-gpu-limit" => "0:1",
             "grpc-infer-thread-count" => "2",

@@ -22,7 +22,7 @@ fn spread(age: Duration, random: f64) -> Duration {
 }
 
 /// From 0 to 1, different for each call. Nothing secret depends on it.
-fn random() -> f64 {
+pub(super) fn random() -> f64 {
     const BITS: u32 = 53; // of an f64's precision
     (RandomState::new().hash_one(()) >> (u64::BITS - BITS)) as f64 / (1u64 << BITS) as f64
 }

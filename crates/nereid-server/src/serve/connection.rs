@@ -1,5 +1,5 @@
 //! One connection: TLS or none, HTTP/1.1 or HTTP/2, from its first byte until it closes, is too old, or the
-//! server drains.
+//! server ends. A client is told before: HTTP/1.1 by `Connection: close` on an answer, HTTP/2 by GOAWAY.
 //!
 //! What hyper and h2 guard by themselves is left to them: see [`http1`] and [`http2`].
 
@@ -8,6 +8,7 @@ use std::future::Future;
 use std::net::TcpStream;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use http::{HeaderValue, header};
@@ -22,7 +23,7 @@ use super::watched::Watched;
 use super::{Draining, HttpService, Tls};
 
 /// How long an idle HTTP/1.1 connection may still bring a request after draining has begun: a client
-/// that was just about to send one is answered, with `Connection: close`.
+/// that was just about to send one is answered, with `Connection: close`. Nothing in HTTP/1.1 tells an idle client before.
 const LAST_CALL: Duration = Duration::from_secs(1);
 /// How long a client may be silent once it was told that its HTTP/2 connection ends. The telling includes a ping, which
 /// a client that is still there answers at once, whatever its calls do; without this one that has gone without a word
@@ -65,14 +66,15 @@ pub enum Protocol {
     Http2,
 }
 
-/// How long an HTTP/2 connection lives, and how it is found to be dead. HTTP/1.1 connections have none of it.
+/// How long a connection lives, and how it is found to be dead.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Lifetime {
-    /// After this long without a frame from the client a ping is sent, which must be answered in time.
+    /// HTTP/2: after this long without a frame from the client a ping is sent, which must be answered in time.
     pub ping: Option<Ping>,
-    /// After this long, ten percent more or less, the client is told to open another connection.
+    /// After this long, ten percent more or less, the client is told to open another connection: over HTTP/1.1 with the
+    /// next answer, so that an idle connection is not cut under a client that is just sending.
     pub max_age: Option<Duration>,
-    /// How long calls may then go on; `None` for as long as they take.
+    /// HTTP/2: how long calls may then go on; `None` for as long as they take.
     pub grace: Option<Duration>,
 }
 
@@ -128,12 +130,10 @@ async fn speak(
     options: &ServeOptions,
     draining: Draining,
 ) {
+    let io = TokioIo::new(Lingering::new(io, draining.clone()));
     let result = match options.protocol {
-        Protocol::Http1 => {
-            let io = Lingering::new(io, draining.clone());
-            http1(TokioIo::new(io), service, draining).await
-        }
-        Protocol::Http2 => http2(TokioIo::new(io), service, options.lifetime, draining).await,
+        Protocol::Http1 => http1(io, service, options.lifetime, draining).await,
+        Protocol::Http2 => http2(io, service, options.lifetime, draining).await,
     };
     if let Err(e) = result {
         tracing::debug!("connection ended: {e}");
@@ -146,18 +146,19 @@ async fn speak(
 async fn http1(
     io: TokioIo<impl AsyncRead + AsyncWrite + Unpin + Send + 'static>,
     service: impl HttpService,
+    lifetime: Lifetime,
     mut draining: Draining,
 ) -> hyper::Result<()> {
-    let told = draining.clone();
+    let last = Arc::new(Last { draining: draining.clone(), is_old: AtomicBool::new(false) });
     let used = Flag::default(); // while it has not brought a request, hyper does not end it gracefully
-    let user = used.clone();
+    let (user, told) = (used.clone(), last.clone());
     let service = service_fn(move |request| {
         user.set(true);
         let mut service = service.clone();
         let told = told.clone();
         async move {
             let mut response = service.call(request).await?;
-            if told.has_started() {
+            if told.is_now() {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             Ok::<_, Infallible>(response)
@@ -168,12 +169,35 @@ async fn http1(
         .header_read_timeout(HEAD_TIMEOUT)
         .serve_connection(io, service);
     let mut connection = pin!(connection);
-    match first(connection.as_mut(), last_call(&mut draining)).await {
+    let ageing = async {
+        age::reached(lifetime.max_age).await;
+        last.is_old.store(true, Relaxed);
+        std::future::pending::<()>().await;
+    };
+    let over = async {
+        tokio::select! {
+            () = last_call(&mut draining) => {}
+            () = ageing => {}
+        }
+    };
+    match first(connection.as_mut(), over).await {
         Some(result) => result,
         None => {
             connection.as_mut().graceful_shutdown();
             if used.get() { connection.await } else { Ok(()) } // half a head would be waited for
         }
+    }
+}
+
+/// Whether an answer is the last one of its HTTP/1.1 connection.
+struct Last {
+    draining: Draining,
+    is_old: AtomicBool,
+}
+
+impl Last {
+    fn is_now(&self) -> bool {
+        self.is_old.load(Relaxed) || self.draining.is_parting()
     }
 }
 
@@ -211,15 +235,16 @@ async fn http2(
     let too_old = tokio::select! {
         biased;
         result = connection.as_mut() => return result,
-        () = draining.started() => false,
+        () = draining.parted() => false,
         () = age::reached(lifetime.max_age) => true,
     };
     connection.as_mut().graceful_shutdown(); // GOAWAY and a ping; streams that are open end normally
     heard.set(false);
+    let last_call = draining.patience(LAST_CALL);
     let silent = async {
-        tokio::time::sleep(LAST_CALL).await;
+        tokio::time::sleep(last_call).await;
         if used.get() {
-            tokio::time::sleep(SILENCE - LAST_CALL).await;
+            tokio::time::sleep(SILENCE - last_call).await;
             if heard.get() {
                 std::future::pending().await
             }
@@ -242,7 +267,8 @@ async fn http2(
 
 async fn last_call(draining: &mut Draining) {
     draining.started().await;
-    tokio::time::sleep(LAST_CALL).await;
+    tokio::time::sleep(draining.patience(LAST_CALL)).await;
+    tokio::task::yield_now().await; // so that what has come meanwhile is seen
 }
 
 /// The output of `main`, or `None` once `limit` ended first.

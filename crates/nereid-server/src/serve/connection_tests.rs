@@ -1,4 +1,4 @@
-//! How an HTTP/2 connection ends whose client says nothing any more.
+//! How connections end: old ones, those of a server that ends, and those whose client says nothing any more.
 
 use axum::Router;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
@@ -65,4 +65,97 @@ async fn a_client_that_is_there_keeps_its_call() {
     drop(client);
     let _ = served.await.unwrap(); // an error, as a call was cut
     assert!(drained.await.unwrap());
+}
+
+/// An HTTP/1.1 client, and the connection that it talks to, where everything is answered with 200.
+fn connect_http1(lifetime: Lifetime, draining: Draining) -> (DuplexStream, JoinHandle<hyper::Result<()>>) {
+    let (client, server) = tokio::io::duplex(1 << 16);
+    let io = TokioIo::new(Lingering::new(server, draining.clone()));
+    let service = Router::new().fallback(async || "");
+    (client, tokio::spawn(http1(io, service, lifetime, draining)))
+}
+
+/// Whether the answer to a request ends its connection.
+async fn ask(client: &mut DuplexStream) -> bool {
+    client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\n") {
+        answer.push(client.read_u8().await.unwrap());
+    }
+    let answer = String::from_utf8(answer).unwrap();
+    assert!(
+        answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.contains("content-length: 0\r\n"),
+        "{answer}"
+    );
+    answer.contains("connection: close\r\n")
+}
+
+/// Whether the server has closed its side, without any more to say.
+async fn is_over(client: &mut DuplexStream) -> bool {
+    timeout(Duration::from_millis(1), client.read_u8()).await.is_ok_and(|read| read.is_err())
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_old_http1_connection_ends_with_an_answer_and_not_before() {
+    let lifetime = Lifetime { max_age: Some(Duration::from_secs(100)), ..Lifetime::default() };
+    let drain = Drain::new();
+    for idle in [0, 89, 400] {
+        let (mut client, served) = connect_http1(lifetime, drain.draining());
+        tokio::time::sleep(Duration::from_secs(idle)).await;
+        assert!(!is_over(&mut client).await);
+        assert_eq!(ask(&mut client).await, idle > 100);
+        if idle < 100 {
+            tokio::time::sleep(Duration::from_secs(111 - idle)).await;
+            assert!(!is_over(&mut client).await, "it may just be sending");
+            assert!(ask(&mut client).await);
+        }
+        assert!(is_over(&mut client).await);
+        drop(client);
+        served.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn http1_clients_are_sent_elsewhere_by_their_next_answer() {
+    let drain = Drain::new();
+    let mut clients: Vec<_> = (0..3).map(|_| connect_http1(Lifetime::default(), drain.draining())).collect();
+    for (client, _) in &mut clients {
+        assert!(!ask(client).await);
+    }
+    drain.part(Duration::from_secs(100));
+    let [(told, _), (silent, _), (late, _)] = &mut clients[..] else { unreachable!() };
+    assert!(ask(told).await && is_over(told).await);
+    let (mut new, _) = connect_http1(Lifetime::default(), drain.draining());
+    assert!(ask(&mut new).await, "who comes back comes in, and is told again");
+    tokio::time::sleep(Duration::from_secs(100)).await;
+    assert!(!is_over(silent).await && !is_over(late).await, "who does not ask cannot be told");
+    let drained = tokio::spawn(drain.drain(Duration::from_secs(30)));
+    tokio::time::sleep(LAST_CALL / 2).await;
+    assert!(ask(late).await);
+    assert!(!is_over(silent).await);
+    tokio::time::sleep(LAST_CALL).await;
+    assert!(is_over(silent).await);
+    assert!(drained.await.unwrap(), "although nobody has closed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn little_time_for_the_end_is_enough_for_idle_http1_connections() {
+    let drain = Drain::new();
+    let (mut client, _) = connect_http1(Lifetime::default(), drain.draining());
+    assert!(!ask(&mut client).await);
+    assert!(drain.drain(Duration::from_secs(1)).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn http2_clients_are_sent_elsewhere_before_the_end() {
+    let drain = Drain::new();
+    let (mut client, mut served) = connect(drain.draining());
+    client.write_all(&[PREFACE_AND_SETTINGS, CALL].concat()).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let start = Instant::now();
+    drain.part(Duration::from_secs(100));
+    until_told(&mut client).await;
+    assert!(start.elapsed() <= Duration::from_secs(100));
+    client.write_all(PING).await.unwrap(); // it is there
+    assert!(timeout(50 * SILENCE, &mut served).await.is_err(), "the call was to go on");
 }

@@ -2,7 +2,9 @@
 //!
 //! A request may be answered before it was read to its end, as when it is too long. Closing a socket that has unread
 //! data resets it, and the reset overtakes the answer: a client that still writes sees a broken pipe and not the
-//! refusal. So what is on its way is read and thrown away first, for a while, unless the server drains.
+//! refusal. So what is on its way is read and thrown away first, for a while. It also means that a client whose request
+//! crosses the end of an idle connection sees a connection that was closed, after which many try again by themselves, and
+//! that a slow one gets the rest of an HTTP/2 answer although it still sends window updates.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -11,7 +13,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 use super::Draining;
 
@@ -21,6 +23,8 @@ const MOST_BYTES: usize = 64 << 20;
 const MOST_TIME: Duration = Duration::from_secs(5);
 /// How long the client may take until the first of it is here, or until it closes its side.
 const FIRST_TIME: Duration = Duration::from_secs(1);
+/// The same when the server ends, which needs to wait only for what is on its way.
+const CROSSING_TIME: Duration = Duration::from_millis(500);
 const PIECE_BYTES: usize = 16 << 10;
 
 /// `S`, read to its end when it is shut down.
@@ -35,6 +39,8 @@ struct Closing {
     left: usize,
     /// When to stop.
     end: Pin<Box<Sleep>>,
+    /// The server ends, and `end` is near.
+    hurries: bool,
 }
 
 impl<S> Lingering<S> {
@@ -84,27 +90,38 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Lingering<S> {
             Some(closing) => closing,
             None => {
                 ready!(Pin::new(&mut *stream).poll_shutdown(context))?;
-                closing.insert(Closing { left: MOST_BYTES, end: Box::pin(tokio::time::sleep(FIRST_TIME)) })
+                let end = Box::pin(tokio::time::sleep(FIRST_TIME));
+                closing.insert(Closing { left: MOST_BYTES, end, hurries: false })
             }
         };
-        match closing.poll(stream, context) {
-            // Whoever serves the connection polls it when draining starts.
-            Poll::Pending if !draining.has_started() => Poll::Pending,
-            _ => Poll::Ready(Ok(())),
+        // Whoever serves an HTTP/1.1 connection polls it when draining starts.
+        if draining.has_started() && !closing.hurries {
+            closing.hurries = true;
+            let most = if closing.left == MOST_BYTES { CROSSING_TIME } else { MOST_TIME };
+            let end = Instant::now() + draining.patience(most);
+            if end < closing.end.deadline() {
+                closing.end.as_mut().reset(end);
+            }
         }
+        closing.poll(stream, draining, context).map(Ok)
     }
 }
 
 impl Closing {
     /// Ready when the client is done, or had its time or its bytes.
-    fn poll(&mut self, stream: &mut (impl AsyncRead + Unpin), context: &mut Context<'_>) -> Poll<()> {
+    fn poll(
+        &mut self,
+        stream: &mut (impl AsyncRead + Unpin),
+        draining: &Draining,
+        context: &mut Context<'_>,
+    ) -> Poll<()> {
         loop {
             let mut piece = [MaybeUninit::uninit(); PIECE_BYTES];
             let mut piece = ReadBuf::uninit(&mut piece);
             match Pin::new(&mut *stream).poll_read(context, &mut piece) {
                 Poll::Ready(Ok(())) if !piece.filled().is_empty() => {
                     if self.left == MOST_BYTES {
-                        self.end.as_mut().reset(tokio::time::Instant::now() + MOST_TIME);
+                        self.end.as_mut().reset(Instant::now() + draining.patience(MOST_TIME));
                     }
                     let Some(left) = self.left.checked_sub(piece.filled().len()) else {
                         return Poll::Ready(());
@@ -122,7 +139,6 @@ impl Closing {
 mod tests {
     use futures_util::FutureExt;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
-    use tokio::time::Instant;
 
     use super::super::Drain;
     use super::*;
@@ -160,17 +176,23 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_server_that_drains_waits_for_nobody() {
-        let (_client, server) = duplex(1000);
-        let drain = Drain::new();
-        let mut server = Lingering::new(server, drain.draining());
-        assert!(server.shutdown().now_or_never().is_none(), "until it drains");
-        let start = Instant::now();
-        let ending = tokio::spawn(drain.drain(MOST_TIME));
-        tokio::task::yield_now().await;
-        server.shutdown().await.unwrap();
-        drop(server);
-        assert!(ending.await.unwrap() && start.elapsed() < FIRST_TIME / 2);
+    async fn a_server_that_drains_waits_only_for_what_is_on_its_way() {
+        for (timeout, bytes, expected_ms) in
+            [(100, 0, 500), (100, 1, 5000), (8, 1, 2000), (1, 0, 250), (1, 1, 250)]
+        {
+            let (mut client, server) = duplex(1000);
+            let drain = Drain::new();
+            let mut server = Lingering::new(server, drain.draining());
+            assert!(server.shutdown().now_or_never().is_none());
+            let start = Instant::now();
+            let ending = tokio::spawn(drain.drain(Duration::from_secs(timeout)));
+            tokio::task::yield_now().await;
+            client.write_all(&vec![0; bytes]).await.unwrap();
+            server.shutdown().await.unwrap();
+            drop(server);
+            assert!(ending.await.unwrap());
+            assert_eq!(start.elapsed().as_millis(), expected_ms, "{timeout} s, {bytes} bytes");
+        }
     }
 
     #[tokio::test(start_paused = true)]

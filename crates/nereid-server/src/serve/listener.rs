@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
 use nereid_core::Timestamp;
-use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::TcpListener;
 
 const BACKLOG: i32 = 1024;
@@ -97,6 +97,30 @@ impl Listener {
         }
     }
 
+    /// Lets nobody begin to connect any more, so that only connections that have begun come before [`Self::close`]:
+    /// closing a socket resets those that are not accepted at that moment, with what their clients have sent. Who is too
+    /// late is refused at the next attempt of its system, a second later. Where the system cannot do that, nothing changes.
+    pub(super) fn refuse(&self) {
+        // As classic BPF, which sees a TCP header: packets with SYN and without ACK are dropped.
+        const LOAD_BYTE: u16 = 0x30;
+        const AND: u16 = 0x54;
+        const JUMP_IF_EQUAL: u16 = 0x15;
+        const RETURN: u16 = 0x06;
+        const FLAGS_AT: u32 = 13;
+        const SYN: u32 = 0x02;
+        const SYN_AND_ACK: u32 = 0x12;
+        let program = [
+            SockFilter::new(LOAD_BYTE, 0, 0, FLAGS_AT),
+            SockFilter::new(AND, 0, 0, SYN_AND_ACK),
+            SockFilter::new(JUMP_IF_EQUAL, 0, 1, SYN),
+            SockFilter::new(RETURN, 0, 0, 0),
+            SockFilter::new(RETURN, 0, 0, u32::MAX),
+        ];
+        if let Err(e) = SockRef::from(&self.0).attach_filter(&program) {
+            tracing::debug!("connections go on being accepted until the port is closed: {e}");
+        }
+    }
+
     /// Stops listening, and gives the connections that the system had accepted already.
     pub(super) fn close(self) -> Vec<TcpStream> {
         let mut waiting = Vec::new();
@@ -120,8 +144,6 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use socket2::SockRef;
-
     use super::*;
 
     #[tokio::test]
@@ -136,6 +158,10 @@ mod tests {
         assert_eq!(accepted.peer_addr().unwrap(), client.local_addr().unwrap());
         assert_eq!(SockRef::from(&accepted).tcp_user_timeout().unwrap(), Some(UNREAD_TIMEOUT), "inherited");
         let late: Vec<_> = (0..3).map(|_| TcpStream::connect(address).unwrap()).collect();
+        listener.refuse();
+        let too_late = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        too_late.set_nonblocking(true).unwrap();
+        let _in_progress = too_late.connect(&address.into()).unwrap_err();
         assert_eq!(listener.close().len(), late.len());
         assert!(TcpStream::connect(address).is_err());
     }

@@ -17,12 +17,16 @@ pub use shards::Shards;
 pub use tls::{PemFile, Tls, TlsError, TlsFiles};
 
 use std::convert::Infallible;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
 use http::Request;
 use hyper::body::Incoming;
 use tower::Service;
+
+/// How long TCP handshakes that have begun may take when the server ends.
+const HANDSHAKES: Duration = Duration::from_millis(100);
 
 /// What answers the requests of a connection: an axum router, for one.
 pub trait HttpService:
@@ -58,7 +62,16 @@ pub async fn serve(
             () = told.started() => break,
         }
     }
-    // Connections that the system has accepted already were promised an answer.
+    // Connections that the system has accepted already were promised an answer, and those that it is accepting soon are.
+    listener.refuse();
+    let last = tokio::time::sleep(draining.patience(HANDSHAKES));
+    tokio::pin!(last);
+    loop {
+        tokio::select! {
+            stream = listener.accept() => spawn(stream),
+            () = &mut last => break,
+        }
+    }
     listener.close().into_iter().for_each(spawn);
     draining.ended();
 }

@@ -107,6 +107,15 @@ pub(super) const HTTP: &[Flag] = &[
         "PEM file with the certificates that clients are checked against. Read again when it changes.",
     )
     .own(),
+    ready(
+        "http-max-connection-age",
+        Integer,
+        "",
+        |d, v| put(&mut d.options.http.max_age_ms, positive(v)),
+        "Milliseconds, ten percent more or less, after which the next answer ends its connection (Connection: close), so \
+         that clients that keep theirs find new servers; 0 for never.",
+    )
+    .own(),
 ];
 
 pub(super) const GRPC: &[Flag] = &[

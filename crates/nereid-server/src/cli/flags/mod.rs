@@ -8,6 +8,8 @@ mod resources;
 mod server;
 mod telemetry;
 
+use nereid_repository::ReadyWhen;
+
 use super::options::Options;
 use super::trace::TraceDraft;
 use super::value::Result;
@@ -83,6 +85,8 @@ pub(super) struct Draft {
     pub(super) warnings: Vec<String>,
     pub(super) disable_auto_complete: bool,
     pub(super) strict_model_config: Option<bool>,
+    pub(super) strict_readiness: Option<bool>,
+    pub(super) ready_when: Option<ReadyWhen>,
     pub(super) metrics_address: Option<String>,
     pub(super) cache_config: bool,
     pub(super) response_cache_byte_size: bool,

@@ -1,5 +1,7 @@
 //! Flags of the server itself: identity, logging, model repository.
 
+use nereid_repository::ReadyWhen;
+
 use super::super::options::ModelControlMode;
 use super::super::value;
 use super::Value::{Boolean, Integer, Level, None as Bare, Text};
@@ -23,9 +25,20 @@ pub(super) const SERVER: &[Flag] = &[
         |d, v| {
             put(&mut d.options.exit_timeout_secs, value::integer::<i32>(v).map(|n| n.max(0).unsigned_abs()))
         },
-        "Seconds that in-flight inferences get to finish when the server is asked to exit. After that it exits \
-         anyway.",
+        "Seconds that in-flight inferences get to finish when the server is asked to exit, after \
+         --shutdown-delay-secs. After that it exits anyway.",
     ),
+    ready(
+        "shutdown-delay-secs",
+        Integer,
+        "0",
+        |d, v| {
+            put(&mut d.options.shutdown_delay_secs, value::integer::<i32>(v).map(|n| n.max(0).unsigned_abs()))
+        },
+        "Seconds that the server, asked to exit, serves on without being ready, while load balancers lose it and its \
+         clients are sent elsewhere (Connection: close, GOAWAY). A second signal ends them.",
+    )
+    .own(),
 ];
 
 pub(super) const LOGGING: &[Flag] = &[
@@ -107,10 +120,20 @@ pub(super) const REPOSITORY: &[Flag] = &[
         "strict-readiness",
         Boolean,
         "true",
-        |d, v| put(&mut d.options.repository.strict_readiness, value::boolean(v)),
+        |d, v| put(&mut d.strict_readiness, value::boolean(v).map(Some)),
         "/v2/health/ready answers ready only when all models are available. With false it is enough that the \
          server responds.",
     ),
+    ready(
+        "ready-when",
+        Text,
+        "all",
+        ready_when,
+        "When the server is ready. all: all models are, as with --strict-readiness=true, hence not while one is loaded. \
+         startup: all models that are to be loaded at start-up have been; later loads and unloads do not count. any: \
+         one model is. server: always, as with --strict-readiness=false.",
+    )
+    .own(),
     ready(
         "model-control-mode",
         Text,
@@ -193,6 +216,17 @@ fn control_mode(draft: &mut Draft, text: &str) -> value::Result<()> {
         "poll" => ModelControlMode::Poll,
         _ => ModelControlMode::None,
     };
+    Ok(())
+}
+
+fn ready_when(draft: &mut Draft, text: &str) -> value::Result<()> {
+    let wrong = "invalid argument for --ready-when: it is one of all, startup, any, server";
+    draft.ready_when = Some(match value::choice(text, &["all", "startup", "any", "server"], wrong)? {
+        "startup" => ReadyWhen::Startup,
+        "any" => ReadyWhen::Any,
+        "server" => ReadyWhen::Server,
+        _ => ReadyWhen::All,
+    });
     Ok(())
 }
 
