@@ -57,7 +57,7 @@ pub(super) struct ServerValues {
     pub(super) pinned: PinnedMemory,
 }
 
-const FAMILIES: [Family; 45] = [
+const FAMILIES: &[Family] = &[
     counter(
         "nv_inference_request_success",
         "Number of successful inference requests, all batch sizes",
@@ -246,7 +246,7 @@ const FAMILIES: [Family; 45] = [
 /// The page: the families that `options` want, each with all `samples` that have it.
 pub(super) fn render(samples: &[Sample], server: &ServerValues, options: &MetricsOptions) -> String {
     let mut text = Text::default();
-    for family in &FAMILIES {
+    for family in FAMILIES {
         text.family(family.name, family.help, family.values.kind());
         match family.values {
             Values::Latency(_) | Values::Cache(_) if !options.counter_latencies => {}
