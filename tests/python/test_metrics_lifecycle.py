@@ -63,7 +63,7 @@ def counts(server: Nereid) -> tuple[float, float, float, float]:
 def test_metrics_go_with_the_model_but_for_failures(server: Nereid) -> None:
     assert [ask(server, index) for index in (1, 2, 9)] == [200, 200, 500]
     assert counts(server) == (2, 1, 2, 1)
-    assert len(shown(server, "m")) == 9 + 2 + 1 + 5 + 3
+    assert len(shown(server, "m")) == 9 + 2 + 1 + 5 + 3 + 3 + 1
     control(server, "unload")
     wait_until(lambda: unloaded(server), 30, "the model is gone")
     assert shown(server, "m") == {"nv_inference_request_failure"}

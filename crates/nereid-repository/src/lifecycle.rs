@@ -112,7 +112,7 @@ impl Repository {
     }
 
     /// Whether `model` fits what it is made of.
-    fn is_valid(&self, model: &ModelId) -> bool {
+    pub(crate) fn is_valid(&self, model: &ModelId) -> bool {
         self.dependencies.lock().get(model).is_none_or(|node| node.invalid.is_none())
     }
 
@@ -121,13 +121,14 @@ impl Repository {
         let models = self.table.models();
         let served = models.get(name).into_iter().flat_map(|namesakes| namesakes.all());
         let served = served.map(|namesake| namesake.id(name));
-        served.chain(self.dependencies.lock().named(name)).collect()
+        served.chain(self.dependencies.lock().named(name)).chain(self.failed.named(name)).collect()
     }
 
     /// Forgets what `model` was made from and what it is made of.
     pub(crate) fn forget(&self, model: &ModelId) {
         self.sources.lock().remove(model);
         self.ensembles.lock().remove(model);
+        self.failed.remove(model);
         self.dependencies.lock().remove(&BTreeSet::from([model.clone()]), false);
     }
 

@@ -14,6 +14,7 @@ use crate::disk::{self, Root};
 use crate::loader::Loader;
 use crate::plan::Found;
 use crate::poll;
+use crate::readiness::Failed;
 use crate::reaper::Reaper;
 use crate::scratch::Scratch;
 use crate::table::Table;
@@ -35,6 +36,7 @@ pub struct Repository {
     pub(crate) dependencies: Mutex<Dependencies>,
     /// Every ensemble that is known: it is made anew when something that it is made of changes.
     pub(crate) ensembles: Mutex<HashMap<ModelId, Found>>,
+    pub(crate) failed: Failed,
     pub(crate) stop_polling: Arc<Stop>,
     pub(crate) scratch: Scratch,
     startup_failures: Vec<StartupFailure>,
@@ -74,6 +76,7 @@ impl Repository {
             sources: Mutex::default(),
             dependencies: Mutex::default(),
             ensembles: Mutex::default(),
+            failed: Failed::default(),
             stop_polling: Arc::default(),
             scratch: Scratch::default(),
             startup_failures: Vec::new(),
@@ -121,6 +124,9 @@ impl Repository {
             Ok(()) => None,
             Err(Failure::Poll(error) | Failure::Load(error)) => Some(StartupFailure { model, error }),
         }));
+        // Those that are not there included, for they were asked for.
+        let asked_for = failures.iter().filter(|failure| models.contains(&failure.model));
+        asked_for.for_each(|failure| self.failed.add(failure.model.clone()));
         failures.sort_unstable_by(|a, b| a.model.cmp(&b.model));
         failures
     }

@@ -79,6 +79,7 @@ impl Repository {
             }
             self.load_wave(models, &mut ends);
         }
+        self.note(&ends);
         ends
     }
 

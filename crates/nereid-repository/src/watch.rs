@@ -36,7 +36,7 @@ impl Repository {
             return Err(Error::unavailable("polling is disabled"));
         }
         self.table.check_open()?;
-        let Changes { load, unload } = self.look()?;
+        let (Changes { load, unload }, ambiguous) = self.look()?;
         let names: Vec<&str> = load.union(&unload).map(|model| &*model.name).collect();
         let _turn = self.turns.take(&names);
         for model in &unload {
@@ -44,6 +44,8 @@ impl Repository {
             self.forget(model);
             self.table.remove(model);
         }
+        self.failed.retain(|model| self.is_on_disk(model));
+        ambiguous.into_iter().for_each(|model| self.failed.add(model));
         let parameters = &LoadParameters::default();
         let wanted: Vec<_> = load.iter().map(|model| Wanted { model, parameters }).collect();
         let plan = self.plan(&wanted).and_without(unload.iter().map(|model| model.name.clone()));
@@ -71,14 +73,16 @@ impl Repository {
         }
     }
 
-    fn look(&self) -> Result<Changes<ModelId>> {
-        let mut found = BTreeMap::new();
+    /// What has changed, and the models of which there are several.
+    fn look(&self) -> Result<(Changes<ModelId>, Vec<ModelId>)> {
+        let (mut found, mut ambiguous) = (BTreeMap::new(), Vec::new());
         for (model, count) in disk::scan(&self.roots)? {
             if count == 1 {
                 let dir = self.locate(&model).ok();
                 found.insert(model, dir.and_then(|dir| Fingerprint::take(&dir).ok()));
             } else {
                 tracing::error!("failed to poll model '{model}': not unique across all model repositories");
+                ambiguous.push(model);
             }
         }
         let found: Snapshot<ModelId, &Fingerprint> =
@@ -95,7 +99,7 @@ impl Repository {
         let awaited = self.awaited.lock().clone();
         let known = loaded.chain(sources.keys().cloned()).chain(awaited);
         let loaded = known.map(|model| (model.clone(), fingerprint(&model))).collect();
-        Ok(changes(&loaded, &found))
+        Ok((changes(&loaded, &found), ambiguous))
     }
 }
 

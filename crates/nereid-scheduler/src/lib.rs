@@ -21,6 +21,6 @@ pub use ensemble::{ComposingModel, ComposingModels};
 pub use rate_limiter::{RateLimiter, ResourceLimits};
 pub use scheduler::{ActiveInstance, Queued, Scheduler, SchedulerOptions};
 pub use statistics::{
-    LatencyOptions, MAX_SAMPLES, Quantile, Reporters, Series, SeriesId, Statistics, SummaryValues,
+    Busy, LatencyOptions, MAX_SAMPLES, Quantile, Reporters, Series, SeriesId, Statistics, SummaryValues,
 };
 pub use ticket::Ticket;

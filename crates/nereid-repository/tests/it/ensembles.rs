@@ -14,7 +14,7 @@ use crate::requests::infer;
 const TENSORS: &str = "input { name: \"INPUT0\" data_type: TYPE_FP32 dims: [ -1 ] }\n\
                        output { name: \"OUTPUT0\" data_type: TYPE_FP32 dims: [ -1 ] }\n";
 
-fn identity(repo: &Repo, name: &str) {
+pub(crate) fn identity(repo: &Repo, name: &str) {
     repo.model(name, &(head(name, 8) + TENSORS), IDENTITY);
 }
 
@@ -41,13 +41,13 @@ fn ensemble_config(name: &str, models: &[&str], more: &str) -> String {
     )
 }
 
-fn ensemble(repo: &Repo, name: &str, models: &[&str]) {
+pub(crate) fn ensemble(repo: &Repo, name: &str, models: &[&str]) {
     repo.write(&format!("{name}/1/empty"), "");
     repo.write(&format!("{name}/config.pbtxt"), ensemble_config(name, models, ""));
 }
 
 /// Two identities and an ensemble `e` of them.
-fn pair() -> Repo {
+pub(crate) fn pair() -> Repo {
     let repo = Repo::new();
     identity(&repo, "a");
     identity(&repo, "b");

@@ -18,5 +18,6 @@ mod recorded;
 mod reload;
 mod repo;
 mod requests;
+mod served;
 mod warm_up;
 mod watch;

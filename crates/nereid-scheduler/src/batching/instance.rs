@@ -9,7 +9,7 @@ use nereid_core::{Error, InferResponse, ModelConfig, Result, Timestamp};
 
 use super::ordering::Answer;
 use super::queue::Entry;
-use crate::statistics::{ExecutionTimes, FailureReason, Statistics};
+use crate::statistics::{Clock, ExecutionTimes, FailureReason, Statistics};
 
 /// What became of a batch. Answers stand in the order of its requests.
 pub(crate) enum Outcome {
@@ -26,17 +26,24 @@ pub(crate) struct Failed {
     end: Timestamp,
 }
 
-/// Runs `entries` as one batch.
+/// Runs `entries` as one batch. `clock` is the instance's, if it is told how busy it is.
 pub(crate) fn run(
     instance: &mut dyn Instance,
     config: &ModelConfig,
     entries: Vec<Entry>,
     statistics: &Statistics,
+    clock: Option<&Clock>,
 ) -> Outcome {
     let compute_start = Timestamp::now();
+    let busy = clock.map(|clock| clock.begin(compute_start));
     let requests: Vec<_> = entries.iter().map(|entry| &entry.request).collect();
     let batch = Batch::new(config, &requests);
-    match execute(instance, &batch, compute_start) {
+    let result = execute(instance, &batch, compute_start);
+    let end = result.as_ref().map_or_else(|_| Timestamp::now(), |(_, times)| times.end);
+    if let Some(busy) = busy {
+        busy.end(end);
+    }
+    match result {
         Ok((responses, times)) => {
             let rows = batch.size();
             let sent = entries.iter().filter(|entry| !entry.request.is_null());
@@ -48,7 +55,7 @@ pub(crate) fn run(
             });
             Outcome::Done { answers: answers.collect(), elapsed_ns: times.end.ns_since(compute_start) }
         }
-        Err(error) => Outcome::Failed(Failed { entries, error, end: Timestamp::now() }),
+        Err(error) => Outcome::Failed(Failed { entries, error, end }),
     }
 }
 

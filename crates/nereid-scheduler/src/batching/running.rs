@@ -13,7 +13,8 @@ use std::sync::Arc;
 use nereid_core::backend::{Instance, Terminate};
 
 use super::queue::Entry;
-use crate::{ActiveInstance, Statistics};
+use crate::ActiveInstance;
+use crate::statistics::{Clock, Statistics};
 
 /// An instance, and where [`Running`] keeps its books.
 pub(crate) struct Seat {
@@ -21,6 +22,8 @@ pub(crate) struct Seat {
     pub(crate) number: usize,
     /// Where its executions count.
     pub(crate) statistics: Arc<Statistics>,
+    /// When it ran.
+    pub(crate) clock: Arc<Clock>,
 }
 
 /// What every instance runs.
@@ -48,7 +51,9 @@ impl Running {
         let running = Self(runs.collect());
         let seats = instances.into_iter().enumerate().map(|(number, active)| {
             let ActiveInstance { instance, statistics: own } = active;
-            Seat { instance, number, statistics: own.unwrap_or_else(|| statistics.clone()) }
+            let statistics = own.unwrap_or_else(|| statistics.clone());
+            let clock = statistics.clock();
+            Seat { instance, number, statistics, clock }
         });
         (running, seats)
     }

@@ -281,7 +281,8 @@ impl Shared {
     /// Runs `job`, answers its requests and gives the instance back. What the answers make possible goes to `later`.
     pub(crate) fn run(&self, job: Job, later: &mut Continuations) -> MutexGuard<'_, State> {
         let Job { mut seat, entries, number, grant } = job;
-        let outcome = instance::run(&mut *seat.instance, &self.config, entries, &seat.statistics);
+        let Seat { instance, statistics, clock, .. } = &mut seat;
+        let outcome = instance::run(&mut **instance, &self.config, entries, statistics, Some(clock));
         let instance = seat.number;
         let taken = Taken { shared: self, seat: Some(seat), grant };
         let answers = match outcome {

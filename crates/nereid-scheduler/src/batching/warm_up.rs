@@ -1,5 +1,5 @@
 //! Runs a batch on an instance that no scheduler has yet. Counted like any other, as in Triton: there is no other way
-//! to see that it has happened.
+//! to see that it has happened. The instance is not busy meanwhile: nobody should get help because it warms up.
 
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ pub fn warm_up(
     let now = Timestamp::now();
     let entry = |request| Entry::new(request, Responder::nobody(), now);
     let entries = requests.into_iter().map(entry).collect();
-    let answers = match instance::run(instance, config, entries, statistics) {
+    let answers = match instance::run(instance, config, entries, statistics, None) {
         Outcome::Done { answers, .. } => answers,
         Outcome::Failed(failed) => failed.blame_backend(statistics),
     };

@@ -16,7 +16,7 @@ use super::turns::{Turned, Turns};
 use crate::batching::instance::{self, Outcome};
 use crate::batching::queue::{Entry, Ticket};
 use crate::rate_limiter::Grant;
-use crate::statistics::{FailureReason, Statistics};
+use crate::statistics::{Clock, FailureReason, Statistics};
 use crate::{ActiveInstance, SchedulerOptions};
 
 /// What the sequence batcher and its threads share.
@@ -24,6 +24,8 @@ pub(crate) struct Shared {
     pub(crate) config: Arc<ModelConfig>,
     statistics: Arc<Statistics>,
     pub(crate) state: Mutex<State>,
+    /// One for each instance: when it ran.
+    clocks: Vec<Arc<Clock>>,
     /// One for each instance: there is something to decide.
     pub(crate) work: Vec<Condvar>,
     /// A time-out before the one that the reaper waits for.
@@ -62,11 +64,14 @@ impl Shared {
             ..
         } = options;
         let count = instances.len();
+        let clock = |active: &ActiveInstance| active.statistics.as_ref().unwrap_or(&statistics).clock();
+        let clocks = instances.iter().map(clock).collect();
         let hold = Hold::new(delay_until_queued, delay_until_backlogged, count);
         let sequencer = Sequencer::new(config.clone(), batching, count, hold);
         let shared = Self {
             config,
             statistics,
+            clocks,
             state: Mutex::new(State { sequencer, turns: None, reaper_until: None, closed: false }),
             work: (0..count).map(|_| Condvar::new()).collect(),
             expiry: Condvar::new(),
@@ -144,7 +149,8 @@ impl Shared {
     ) {
         let Job { entries, seats } = job;
         let statistics = active.statistics.as_deref().unwrap_or(&self.statistics);
-        let mut answers = match instance::run(&mut *active.instance, &self.config, entries, statistics) {
+        let (instance, clock) = (&mut *active.instance, Some(&*self.clocks[number]));
+        let mut answers = match instance::run(instance, &self.config, entries, statistics, clock) {
             Outcome::Done { answers, .. } => answers,
             Outcome::Failed(failed) => failed.blame_backend(statistics),
         };

@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 
 use super::Statistics;
 use super::latencies::{Latencies, LatencyOptions, LatencyValues};
-use super::{Counts, FailureReason};
+use super::{Busy, Counts, FailureReason};
 
 /// Failures of so many series that are gone are remembered, and only of those with labels of so many bytes together;
 /// load requests choose labels, so there is an end to it.
@@ -55,6 +55,8 @@ pub struct Series {
 pub struct Live {
     pub counts: Counts,
     pub latencies: LatencyValues,
+    /// Time that its instances ran; it never falls from one look to the next.
+    pub busy: Busy,
     /// The config of the newest version asks for the response cache.
     pub is_cached: bool,
 }
@@ -73,6 +75,10 @@ struct Reporter {
     failures: Failures,
     /// Counters of versions that are gone, while another one lives.
     gone: Counts,
+    /// Time that instances of such versions ran.
+    gone_busy_ns: u64,
+    /// As much of it as was ever shown: two looks may each catch a run that ends a little earlier or later.
+    shown_busy_ns: u64,
     /// Held by us and, while the version lives, by its scheduler; those of a GPU by its version's, too.
     versions: Vec<Arc<Statistics>>,
 }
@@ -101,11 +107,12 @@ impl Reporters {
         is_cached: bool,
     ) -> Arc<Statistics> {
         let mut reporters = self.reporters.lock();
-        retire(&mut reporters);
+        let now = Timestamp::now();
+        retire(&mut reporters, now);
         let reporter = reporters.entry(series.clone()).or_default();
         let latencies = match reporter.versions.last() {
             Some(other) => other.latencies().cloned(),
-            None => Latencies::new(&self.options, first_response_ms, Timestamp::now()).map(Arc::new),
+            None => Latencies::new(&self.options, first_response_ms, now).map(Arc::new),
         };
         let statistics = Arc::new(Statistics::new(series, latencies, is_cached));
         reporter.versions.push(statistics.clone());
@@ -133,44 +140,53 @@ impl Reporters {
     pub fn series(&self) -> Vec<Series> {
         let now = Timestamp::now();
         let mut reporters = self.reporters.lock();
-        retire(&mut reporters);
-        reporters.iter().map(|(id, reporter)| reporter.series(id, now)).collect()
+        retire(&mut reporters, now);
+        reporters.iter_mut().map(|(id, reporter)| reporter.series(id, now)).collect()
     }
 }
 
 impl Reporter {
-    fn series(&self, id: &SeriesId, now: Timestamp) -> Series {
+    fn series(&mut self, id: &SeriesId, now: Timestamp) -> Series {
         let mut counts = self.gone.clone();
-        self.versions.iter().for_each(|version| counts.add(&version.totals()));
+        let mut busy = Busy::default();
+        for version in &self.versions {
+            counts.add(&version.totals());
+            busy.add(&version.busy(now));
+        }
+        self.shown_busy_ns = self.shown_busy_ns.max(self.gone_busy_ns + busy.total_ns);
+        busy.total_ns = self.shown_busy_ns;
         let failures = std::array::from_fn(|reason| self.failures[reason] + counts.failures[reason]);
         let live = self.versions.last().map(|last| Live {
             counts,
             latencies: last.latencies().map(|latencies| latencies.values(now)).unwrap_or_default(),
+            busy,
             is_cached: last.is_cached(),
         });
         Series { id: id.clone(), failures, live }
     }
 
     /// Notices versions that are gone.
-    fn retire(&mut self) {
-        let Self { failures, gone, versions } = self;
+    fn retire(&mut self, now: Timestamp) {
+        let Self { failures, gone, gone_busy_ns, shown_busy_ns, versions } = self;
         versions.retain(|version| {
             // Nobody can take hold of it again: there are no weak references, and we are not being asked for it.
             let held = Arc::strong_count(version) > 1;
             if !held {
                 gone.add(&version.totals());
+                *gone_busy_ns += version.busy(now).total_ns;
             }
             held
         });
         if versions.is_empty() {
             let ended = std::mem::take(gone);
+            (*gone_busy_ns, *shown_busy_ns) = (0, 0);
             failures.iter_mut().zip(ended.failures).for_each(|(sum, failed)| *sum += failed);
         }
     }
 }
 
-fn retire(reporters: &mut BTreeMap<SeriesId, Reporter>) {
-    reporters.values_mut().for_each(Reporter::retire);
+fn retire(reporters: &mut BTreeMap<SeriesId, Reporter>, now: Timestamp) {
+    reporters.values_mut().for_each(|reporter| reporter.retire(now));
     reporters.retain(|id, reporter| !reporter.versions.is_empty() || id.bytes() <= MAX_GONE_LABELS_BYTES);
     let mut excess = reporters.values().filter(|r| r.versions.is_empty()).count().saturating_sub(MAX_GONE);
     reporters.retain(|_, reporter| {

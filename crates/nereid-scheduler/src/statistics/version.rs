@@ -9,6 +9,7 @@ use std::sync::Arc;
 use nereid_core::{Timestamp, unix_ms};
 use parking_lot::Mutex;
 
+use super::busy::{Busy, Clock, Clocks};
 use super::latencies::Latencies;
 use super::{ComputeTimes, Counts, ExecutionTimes, FailureReason, SeriesId};
 
@@ -22,6 +23,8 @@ pub struct Statistics {
     latencies: Option<Arc<Latencies>>,
     /// The model's config asks for the response cache.
     is_cached: bool,
+    /// Of the instances whose executions count here.
+    clocks: Clocks,
     /// What the version does on GPUs, each with its own; none where metrics do not tell GPUs apart.
     gpus: Mutex<Vec<Arc<Self>>>,
 }
@@ -154,6 +157,16 @@ impl Statistics {
     /// is allocated while requests wait.
     pub(crate) fn totals(&self) -> Counts {
         Counts { batches: BTreeMap::new(), ..*self.counts.lock() }
+    }
+
+    /// A clock for a new instance whose executions count here. The instance is there for as long as the clock is held.
+    pub(crate) fn clock(&self) -> Arc<Clock> {
+        self.clocks.add()
+    }
+
+    /// How busy the instances are whose executions count here, those on GPUs left out.
+    pub(crate) fn busy(&self, now: Timestamp) -> Busy {
+        self.clocks.busy(now)
     }
 
     /// Whether the model's config asks for the response cache.

@@ -1,6 +1,7 @@
 //! The scheduler with its threads, driven by instances that block until the test lets them go.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod busy;
 mod cache;
 mod cancellation;
 mod ensemble;

@@ -49,7 +49,7 @@ impl Instance for Accumulator {
     }
 }
 
-fn accumulators(count: usize) -> (Gate, Vec<Box<dyn Instance>>) {
+pub(super) fn accumulators(count: usize) -> (Gate, Vec<Box<dyn Instance>>) {
     let (enter, entered) = mpsc::channel();
     let (leave, wait) = mpsc::channel();
     let wait = Arc::new(Mutex::new(wait));
@@ -92,7 +92,7 @@ fn config(strategy: Strategy, max_batch_size: u32, max_idle_us: u64) -> ModelCon
     }
 }
 
-fn direct(max_batch_size: u32) -> ModelConfig {
+pub(super) fn direct(max_batch_size: u32) -> ModelConfig {
     config(Strategy::Direct(Direct::default()), max_batch_size, NEVER_IDLE_US)
 }
 
@@ -106,7 +106,13 @@ fn oldest(max_candidate_sequences: usize, max_batch_size: u32) -> ModelConfig {
 }
 
 /// A request of sequence `id`: `+` begins it, `-` ends it.
-fn request(config: &ModelConfig, id: u64, flags: &str, value: f32, timeout_us: u64) -> ValidRequest {
+pub(super) fn request(
+    config: &ModelConfig,
+    id: u64,
+    flags: &str,
+    value: f32,
+    timeout_us: u64,
+) -> ValidRequest {
     let input = InputTensor {
         name: "INPUT0".into(),
         datatype: DataType::Fp32,

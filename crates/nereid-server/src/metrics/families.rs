@@ -3,14 +3,15 @@
 
 use std::sync::Arc;
 
+use nereid_repository::Readiness;
 use nereid_scheduler::statistics::latencies::{Buckets, Part};
 use nereid_scheduler::statistics::{BUCKETS_US, Counts, FailureReason, Histogram};
-use nereid_scheduler::{CacheValues, SummaryValues};
+use nereid_scheduler::{Busy, CacheValues, SummaryValues};
 
 use super::MetricsOptions;
 use super::gpu::GpuValues;
 use super::host::HostValues;
-use super::sample::{Sample, Serving};
+use super::sample::{self, Sample, Serving};
 use super::text::{Kind, Labels, Number, Text};
 use crate::gpus::PinnedMemory;
 
@@ -31,6 +32,10 @@ enum Values {
     /// One counter per reason, all of them from the start.
     Failures,
     Gauge(fn(&Serving) -> f64),
+    /// Of models that have instances there.
+    Instances(Kind, fn(&Busy) -> f64),
+    /// One value for each version that should serve.
+    Readiness,
     /// One value without labels.
     Server(fn(&ServerValues) -> Option<f64>),
     /// The same, of the response cache in memory.
@@ -55,6 +60,10 @@ pub(super) struct ServerValues {
     pub(super) gpus: Arc<[GpuValues]>,
     /// Page-locked memory for copies to and from GPUs.
     pub(super) pinned: PinnedMemory,
+    /// Every version that should serve.
+    pub(super) models: Vec<Readiness>,
+    /// What health checks are told.
+    pub(super) ready: bool,
 }
 
 const FAMILIES: &[Family] = &[
@@ -241,6 +250,29 @@ const FAMILIES: &[Family] = &[
         "Time from the start of the execution that a request was part of to its answer",
         Values::Seconds(|counts| &counts.compute_histogram),
     ),
+    family(
+        "nereid_instance_busy_seconds_total",
+        "Time in which instances of the model ran batches, of all of them together",
+        Values::Instances(Kind::Counter, |busy| busy.total_ns as f64 / 1e9),
+    ),
+    family(
+        "nereid_instances",
+        "Number of instances of the model",
+        Values::Instances(Kind::Gauge, |busy| busy.instances as f64),
+    ),
+    family(
+        "nereid_model_busy_ratio",
+        "Share of the present second and the five before in which instances of the model ran batches [0.0 - 1.0]",
+        Values::Instances(Kind::Gauge, |busy| busy.ratio().unwrap_or(0.0)),
+    ),
+    family(
+        "nereid_model_ready",
+        "Whether the model is ready (1), or loads for the first time or failed to load (0)",
+        Values::Readiness,
+    ),
+    server("nereid_server_ready", "Whether the server is ready, as health checks are told", |server| {
+        Some(f64::from(u8::from(server.ready)))
+    }),
 ];
 
 /// The page: the families that `options` want, each with all `samples` that have it.
@@ -258,6 +290,11 @@ pub(super) fn render(samples: &[Sample], server: &ServerValues, options: &Metric
             Values::CacheGauge(value) => {
                 if let Some(cache) = &server.cache {
                     text.line(family.name, "", &Labels::default(), Number(value(cache)));
+                }
+            }
+            Values::Readiness => {
+                for model in &server.models {
+                    text.line(family.name, "", &sample::of_version(model), u8::from(model.ready));
                 }
             }
             Values::Gpu(_, value) => {
@@ -309,8 +346,8 @@ impl Values {
     fn kind(&self) -> Kind {
         match self {
             Self::Counter(_) | Self::Latency(_) | Self::Cache(_) | Self::Failures => Kind::Counter,
-            Self::Gpu(kind, _) => *kind,
-            Self::Gauge(_) | Self::Server(_) | Self::CacheGauge(_) => Kind::Gauge,
+            Self::Gpu(kind, _) | Self::Instances(kind, _) => *kind,
+            Self::Gauge(_) | Self::Server(_) | Self::CacheGauge(_) | Self::Readiness => Kind::Gauge,
             Self::Seconds(_) | Self::FirstResponse => Kind::Histogram,
             Self::Summary(_) => Kind::Summary,
         }
@@ -338,6 +375,11 @@ impl Family {
                     text.line(self.name, "", &sample.labels, value(&live.counts));
                 }
             }
+            Values::Instances(_, value) => {
+                if live.busy.instances > 0 {
+                    text.line(self.name, "", &sample.labels, Number(value(&live.busy)));
+                }
+            }
             Values::Seconds(value) => self.write_seconds(sample, value(&live.counts), text),
             Values::FirstResponse => {
                 if let Some(buckets) = &live.latencies.first_response {
@@ -359,6 +401,7 @@ impl Family {
             | Values::Gauge(_)
             | Values::Server(_)
             | Values::CacheGauge(_)
+            | Values::Readiness
             | Values::Gpu(..) => {}
         }
     }

@@ -14,6 +14,8 @@ mod sample;
 mod text;
 
 #[cfg(test)]
+mod signals_tests;
+#[cfg(test)]
 mod tests;
 
 pub(crate) use gpu::{Readings as GpuReadings, start as start_gpus, uuids as gpu_uuids};

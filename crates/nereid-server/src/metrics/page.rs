@@ -49,7 +49,9 @@ impl Page {
         let cache = repository.cache().and_then(ResponseCache::values);
         let gpus = self.gpus.as_ref().map(GpuReadings::values).unwrap_or_default();
         let pinned = self.service.gpus().pinned_memory();
-        let server = ServerValues { host, cache, gpus, pinned };
+        let models = repository.readiness();
+        let ready = self.service.ready().unwrap_or(false);
+        let server = ServerValues { host, cache, gpus, pinned, models, ready };
         let custom: Vec<_> = repository.backends().iter().flat_map(|backend| backend.counters()).collect();
         families::render(&samples, &server, &self.options) + &custom::render(&custom)
     }

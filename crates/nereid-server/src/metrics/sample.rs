@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nereid_repository::ModelVersion;
+use nereid_repository::{ModelVersion, Readiness};
 use nereid_scheduler::{Series, SeriesId};
 
 use super::text::Labels;
@@ -41,6 +41,16 @@ impl Serving {
     pub(super) fn of(model: &ModelVersion) -> Self {
         Self { pending: model.scheduler().pending(), load_duration: model.load_duration }
     }
+}
+
+/// Those of a version that should serve, by which it is the same whether it does or not: what its config says, its tags, is
+/// known of one that does.
+pub(super) fn of_version(readiness: &Readiness) -> Labels {
+    let Readiness { model, version, .. } = readiness;
+    let namespace = Some(("namespace", &*model.namespace)).filter(|(_, path)| !path.is_empty());
+    let version = version.map(|version| version.to_string());
+    let version = version.as_deref().map(|version| ("version", version));
+    Labels::new([("model", &*model.name)].into_iter().chain(version).chain(namespace))
 }
 
 /// `model`, `version`, `namespace` and `gpu_uuid` where there is one, and each of the config's `metric_tags` with an underscore in
