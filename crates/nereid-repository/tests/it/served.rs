@@ -65,7 +65,7 @@ fn a_model_that_is_not_there_counts_if_the_command_line_names_it() {
     load(&repository, "nosuch").unwrap_err();
     load(&repository, "another").unwrap_err();
     let files = [("file:1/model.onnx".to_owned(), MLP.into())].into();
-    let broken = LoadParameters { config: Some("{".to_owned()), files, ..Default::default() };
+    let broken = LoadParameters { config: Some("{".to_owned()), files };
     repository.load_model("invented", &broken).unwrap_err();
     assert_eq!(shown(&repository), "good/1 -nosuch", "requests may ask for any number of names");
     repo.good("nosuch");

@@ -249,6 +249,42 @@ mod tests {
     }
 
     #[test]
+    fn busy_time_of_versions_that_are_gone_stays_and_never_falls() {
+        let at = |ms: u64| Timestamp::from_ns(ms * 1_000_000);
+        let mut reporter = Reporter::default();
+        let version = || {
+            let statistics = Arc::new(Statistics::default());
+            (statistics.clock(), statistics)
+        };
+        let shown = |reporter: &mut Reporter, ms: u64| {
+            reporter.retire(at(ms));
+            let live = reporter.series(&id("m"), at(ms)).live;
+            live.map(|live| (live.busy.instances, live.busy.total_ns / 1_000_000))
+        };
+        let (clock, first) = version();
+        reporter.versions.push(first.clone());
+        let run = clock.begin(at(100));
+        assert_eq!(shown(&mut reporter, 400), Some((1, 300)));
+        // It has ended a little before somebody looked, and says so only now.
+        run.end(at(399));
+        assert_eq!(shown(&mut reporter, 400), Some((1, 300)));
+        clock.begin(at(400)).end(at(900));
+        let (next_clock, second) = version();
+        reporter.versions.push(second.clone());
+        next_clock.begin(at(800)).end(at(1000));
+        assert_eq!(shown(&mut reporter, 1000), Some((2, 999)));
+        drop((clock, first));
+        assert_eq!(shown(&mut reporter, 1000), Some((1, 999)));
+        next_clock.begin(at(1000)).end(at(1010));
+        assert_eq!(shown(&mut reporter, 1010), Some((1, 1009)), "on top of what is gone");
+        drop((next_clock, second));
+        assert_eq!(shown(&mut reporter, 1010), None);
+        let (_clock, third) = version();
+        reporter.versions.push(third.clone());
+        assert_eq!(shown(&mut reporter, 1010), Some((1, 0)), "a new series begins");
+    }
+
+    #[test]
     fn labels_keep_series_apart() {
         let reporters = Reporters::default();
         let tagged = SeriesId { tags: BTreeMap::from([("a".into(), "b".into())]), ..id("m") };
