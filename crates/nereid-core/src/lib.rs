@@ -19,6 +19,7 @@ mod response;
 pub mod shape;
 pub mod string_tensor;
 mod timestamp;
+mod trace;
 mod valid_request;
 mod validate;
 
@@ -35,5 +36,6 @@ pub use responder::{Respond, Responder};
 pub use response::{InferResponse, OutputTensor, Timing};
 pub use shape::Shape;
 pub use timestamp::{Timestamp, unix_ms};
+pub use trace::InferTrace;
 pub use valid_request::{ValidInput, ValidRequest};
 pub use validate::{check_before_data, duplicate_input, unknown_datatype};

@@ -1,11 +1,13 @@
 //! A request that was checked, and its inputs: what schedulers and backends are given. How it is checked is in
 //! `validate.rs`.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use crate::placed::Places;
 use crate::validate::request_prefix;
-use crate::{DeviceSlice, Parameters, Sequence, Shape};
+use crate::{DeviceSlice, InferTrace, Parameters, Sequence, Shape};
 
 /// A request that fits its model.
 #[derive(Debug, Clone)]
@@ -23,6 +25,8 @@ pub struct ValidRequest {
     pub(crate) parameters: Parameters,
     /// It holds a place in a batch for nobody.
     pub(crate) null: bool,
+    /// A thin pointer: most requests have none, and all lie in queues.
+    pub(crate) trace: Option<Box<Arc<dyn InferTrace>>>,
 }
 
 /// One input that fits its model.
@@ -53,6 +57,7 @@ impl ValidRequest {
             sequence: Sequence::default(),
             parameters: Parameters::new(),
             null: true,
+            trace: None,
         }
     }
 
@@ -126,5 +131,15 @@ impl ValidRequest {
     /// Custom parameters.
     pub fn parameters(&self) -> &Parameters {
         &self.parameters
+    }
+
+    /// Its trace, if it is traced and other requests are made on its behalf.
+    pub fn trace(&self) -> Option<&Arc<dyn InferTrace>> {
+        self.trace.as_deref()
+    }
+
+    /// Traces the request, which is made to an ensemble.
+    pub fn set_trace(&mut self, trace: Arc<dyn InferTrace>) {
+        self.trace = Some(Box::new(trace));
     }
 }

@@ -49,6 +49,7 @@ impl ValidRequest {
             sequence,
             parameters,
             null: false,
+            trace: None,
         })
     }
 }

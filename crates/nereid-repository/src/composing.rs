@@ -163,8 +163,12 @@ impl ComposingModels for Neighbours {
 }
 
 impl ComposingModel for ModelVersion {
-    fn config(&self) -> &ModelConfig {
+    fn config(&self) -> &Arc<ModelConfig> {
         &self.config
+    }
+
+    fn version(&self) -> u64 {
+        self.version
     }
 
     fn scheduler(&self) -> &Scheduler {

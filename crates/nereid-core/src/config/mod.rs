@@ -163,6 +163,11 @@ impl ModelConfig {
         }
     }
 
+    /// Whether the model is made of others.
+    pub fn is_ensemble(&self) -> bool {
+        matches!(self.scheduling, Scheduling::Ensemble(_))
+    }
+
     /// What is carried from one request of a sequence to the next.
     pub fn states(&self) -> &[State] {
         self.sequence().map_or(&[], |batching| &batching.states)

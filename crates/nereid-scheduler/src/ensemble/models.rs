@@ -19,7 +19,9 @@ pub trait ComposingModels: Send + Sync {
 
 /// A model that an ensemble uses. Whoever holds it may use it, also after it was unloaded.
 pub trait ComposingModel: Send + Sync {
-    fn config(&self) -> &ModelConfig;
+    fn config(&self) -> &Arc<ModelConfig>;
+
+    fn version(&self) -> u64;
 
     /// Takes its requests.
     fn scheduler(&self) -> &Scheduler;

@@ -8,8 +8,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use nereid_core::{
-    Continuation, Error, ErrorCode, InferRequest, InferResponse, InputTensor, Respond, Responder, Result,
-    Timestamp, ValidRequest,
+    Continuation, Error, ErrorCode, InferRequest, InferResponse, InferTrace, InputTensor, Respond, Responder,
+    Result, Timestamp, ValidRequest,
 };
 use parking_lot::Mutex;
 use smallvec::SmallVec;
@@ -58,6 +58,8 @@ struct StepResponder {
     step: StepIndex,
     /// Rows of what the step makes; 0 if its model does not batch.
     rows: u32,
+    /// Of this step, if the request is traced.
+    trace: Option<Arc<dyn InferTrace>>,
 }
 
 impl Request {
@@ -155,9 +157,19 @@ impl Request {
 
     fn enqueue(self: &Arc<Self>, step: StepIndex, hand: &mut Hand) -> Result<()> {
         let model = self.model(step);
-        let request = ValidRequest::new(self.step_request(step, model.config())?, model.config())?;
-        let responder = StepResponder { request: self.clone(), step, rows: request.batch_size() };
-        let Queued { ticket, lead } = model.scheduler().enqueue(request, Responder::new(responder))?;
+        let mut request = ValidRequest::new(self.step_request(step, model.config())?, model.config())?;
+        let rows = request.batch_size();
+        let trace = self.request.trace().map(|trace| trace.child(model.config(), model.version(), &request));
+        if let Some(trace) = trace.as_ref().filter(|_| model.config().is_ensemble()) {
+            request.set_trace(trace.clone());
+        }
+        let responder =
+            Responder::new(StepResponder { request: self.clone(), step, rows, trace: trace.clone() });
+        let Queued { ticket, lead } = model.scheduler().enqueue(request, responder).inspect_err(|error| {
+            if let Some(trace) = &trace {
+                trace.ended(&Err(error.clone()));
+            }
+        })?;
         hand.add_lead(lead);
         let mut state = self.state.lock();
         if state.cancelled {
@@ -277,7 +289,10 @@ impl State {
 
 impl Respond for StepResponder {
     fn respond(self: Box<Self>, result: Result<InferResponse>) -> Option<Continuation> {
-        let Self { request, step, rows } = *self;
+        let Self { request, step, rows, trace } = *self;
+        if let Some(trace) = trace {
+            trace.ended(&result);
+        }
         let mut hand = Hand::default();
         request.ended(step, result.map(|response| (response, rows)), &mut hand);
         request.ensemble.leave(step, &mut hand);

@@ -17,8 +17,12 @@ pub(super) struct Part {
 }
 
 impl ComposingModel for Part {
-    fn config(&self) -> &ModelConfig {
+    fn config(&self) -> &Arc<ModelConfig> {
         &self.config
+    }
+
+    fn version(&self) -> u64 {
+        1
     }
 
     fn scheduler(&self) -> &Scheduler {
@@ -42,7 +46,7 @@ impl ComposingModels for Parts {
 }
 
 impl Parts {
-    fn add(&self, config: ModelConfig, instances: Vec<Box<dyn Instance>>) {
+    pub(super) fn add(&self, config: ModelConfig, instances: Vec<Box<dyn Instance>>) {
         let name = config.name.clone();
         let config = Arc::new(config);
         let options = options(config.clone(), instances);
@@ -83,7 +87,7 @@ impl Parts {
     }
 }
 
-fn part(name: &str, max_batch_size: u32) -> ModelConfig {
+pub(super) fn part(name: &str, max_batch_size: u32) -> ModelConfig {
     let scheduling = Scheduling::DynamicBatching(DynamicBatching {
         preferred_batch_sizes: vec![max_batch_size],
         ..DynamicBatching::default()
@@ -131,14 +135,14 @@ impl Fixture {
     }
 
     /// A chain of free models.
-    fn chain(names: &[&str]) -> Self {
+    pub(super) fn chain(names: &[&str]) -> Self {
         let parts = Arc::<Parts>::default();
         parts.free(names);
         let (config, ensemble) = chain(names);
         Self::new(parts, (config, ensemble))
     }
 
-    fn request(&self, value: f32, outputs: &[&str]) -> ValidRequest {
+    pub(super) fn request(&self, value: f32, outputs: &[&str]) -> ValidRequest {
         let input = |input: &InputConfig| InputTensor {
             name: input.name.to_string(),
             datatype: DataType::Fp32,
@@ -163,7 +167,7 @@ impl Fixture {
     }
 
     /// Whether nothing is left behind.
-    fn ends(self) {
+    pub(super) fn ends(self) {
         self.scheduler.join();
         assert!(self.answers.ended());
     }

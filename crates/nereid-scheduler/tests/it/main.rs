@@ -5,6 +5,7 @@ mod busy;
 mod cache;
 mod cancellation;
 mod ensemble;
+mod ensemble_trace;
 mod held;
 mod rate_limiter;
 mod sequence;
