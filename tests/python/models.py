@@ -101,6 +101,15 @@ def write_ensemble(
     (repository / name / "config.pbtxt").write_text(config)
 
 
+def write_nested_ensembles(repository: pathlib.Path) -> None:
+    """`outer` goes through `inner`, an ensemble of `a` and `b`, and through `c`: 16 INT32 from `x` to `y`."""
+    row = ("INT32", [16])
+    for name in "abc":
+        write_identity(repository, name, [row], max_batch_size=8)
+    write_ensemble(repository, "inner", {"x": row}, {"y": row}, [("a", {"INPUT0": "x"}, {"OUTPUT0": "t"}), ("b", {"INPUT0": "t"}, {"OUTPUT0": "y"})])
+    write_ensemble(repository, "outer", {"x": row}, {"y": row}, [("inner", {"x": "x"}, {"y": "t"}), ("c", {"INPUT0": "t"}, {"OUTPUT0": "y"})])
+
+
 def identity(datatype: str) -> onnx.ModelProto:
     """`OUTPUT0 = INPUT0`, of any shape `[N, M]`; comes without a config."""
     element = TYPES[datatype]

@@ -18,6 +18,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 from tritonclient.utils import InferenceServerException
 
 import digits
+from models import write_nested_ensembles
 from nereid_process import Nereid, serving, wait_until
 
 NO_FILE = "trace file location can not be updated through network protocol"
@@ -300,12 +301,27 @@ def test_a_file_that_cannot_be_written_fails_no_request(models: pathlib.Path, tm
     assert server.log().count("failed creating trace file") == 1, "and says so once"
 
 
-def test_opentelemetry_is_refused_in_words(models: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    flags = (*RATE_1, "--trace-config=mode=opentelemetry", "--trace-config=opentelemetry,url=http://127.0.0.1:9/v1/traces")
-    with serving(models, tmp_path / "log", *flags) as server:
+def test_an_ensemble_has_traces_of_its_models(models: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    write_nested_ensembles(models)
+    numbers = {"name": "x", "shape": [1, 16], "datatype": "INT32", "data": list(range(16))}
+    with tracing(models, tmp_path, "--trace-config=level=TENSORS") as server:
+        assert server.post("/v2/models/outer/infer", {"inputs": [numbers], "id": "r"}).status == 200
         infer_http(server)
-        assert "'--trace-config mode=opentelemetry' is not supported yet: nothing is traced." in server.log()
-        assert server.get("/v2/trace/setting").json() == {"trace_level": ["TIMESTAMPS"], "trace_rate": "1", "trace_count": "-1", "trace_mode": "opentelemetry", "url": "http://127.0.0.1:9/v1/traces"}
+        assert server.post("/v2/models/outer/infer", {"inputs": [numbers | {"shape": [99, 16]}]}).status >= 400
+    found = traces(objects(tmp_path / "t"))
+    parents = {trace["model_name"]: trace.get("parent_id") for trace in found.values() if trace.get("request_id") == "r"}
+    ids = {trace["model_name"]: number for number, trace in found.items() if trace.get("request_id") == "r"}
+    assert parents == {"outer": None, "inner": ids["outer"], "a": ids["inner"], "b": ids["inner"], "c": ids["outer"]}
+    assert sorted(found) == [*range(1, 8)] and all(ids[name] > (parent or 0) for name, parent in parents.items()), "parents come first"
+    count = ",".join(map(str, range(16)))
+    for name, number in ids.items():
+        computes = ["COMPUTE_START", "COMPUTE_INPUT_END", "COMPUTE_OUTPUT_START", "COMPUTE_END"] if name in "abc" else []
+        expected = ["REQUEST_START", "QUEUE_START", *computes, "REQUEST_END"]
+        if name == "outer":
+            expected = [*HTTP[:2], *expected, "INFER_RESPONSE_COMPLETE", *HTTP[-2:]]
+        assert names(found[number]) == expected
+        assert [(activity, tensor["data"]) for activity, tensor in found[number]["tensors"]] == [("TENSOR_QUEUE_INPUT", count), ("TENSOR_BACKEND_OUTPUT", count)]
+    assert [trace["model_name"] for trace in found.values() if "request_id" not in trace and "model_name" in trace] == ["mnist_mlp"]
 
 
 def test_hostile_settings(traced: Nereid, tmp_path: pathlib.Path) -> None:

@@ -224,8 +224,8 @@ fn stays(ends: &AtomicBool) -> Result<bool> {
 type Receiver = oneshot::Receiver<Result<InferResponse>>;
 
 fn queue(model: &ModelVersion, request: InferRequest, trace: &mut Trace) -> Result<(Ticket, Receiver)> {
-    let request = ValidRequest::new(request, &model.config)?;
-    trace.started(model, &request);
+    let mut request = ValidRequest::new(request, &model.config)?;
+    trace.started(model, &mut request);
     let (sender, receiver) = oneshot::channel();
     let Queued { ticket, lead } = model.scheduler().enqueue(request, Responder::new(Waiting(sender)))?;
     if let Some(lead) = lead {

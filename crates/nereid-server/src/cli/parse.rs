@@ -45,7 +45,7 @@ fn finish(mut draft: Draft) -> Parsed {
                 .to_owned(),
         );
     }
-    match mem::take(&mut draft.trace).finish() {
+    match mem::take(&mut draft.trace).finish(&|name| std::env::var(name).ok()) {
         Ok((trace, warnings)) => {
             draft.options.trace = trace;
             warnings.into_iter().for_each(|warning| draft.warn(warning));

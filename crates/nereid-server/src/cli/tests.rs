@@ -208,9 +208,21 @@ fn warnings() {
     for (args, expected) in [
         (&["--allow-sagemaker=true", "--allow-sagemaker=false"][..], vec![not_yet("allow-sagemaker")]),
         (&["--trace-config=rate=5", "--trace-config=triton,file=/t"], vec![]),
+        (&["--trace-config=mode=opentelemetry", "--trace-config=opentelemetry,url=http://x"], vec![]),
         (
-            &["--trace-config=mode=opentelemetry", "--trace-config=opentelemetry,url=http://x"],
-            vec!["'--trace-config mode=opentelemetry' is not supported yet: nothing is traced.".to_owned()],
+            &[
+                "--trace-config=mode=opentelemetry",
+                "--trace-config=opentelemetry,speed=5",
+                "--trace-config=level=TENSORS",
+                "--trace-file=f",
+            ],
+            vec![
+                deprecated("trace-file", "--trace-config triton,file=<path>"),
+                "'--trace-file' is deprecated and will be ignored with opentelemetry tracing mode."
+                    .to_owned(),
+                "'--trace-config opentelemetry,speed' is not supported and has no effect.".to_owned(),
+                "trace level TENSORS has no effect with opentelemetry tracing mode.".to_owned(),
+            ],
         ),
         (
             &["--trace-config=speed=5"],

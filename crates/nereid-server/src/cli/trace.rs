@@ -1,7 +1,7 @@
 //! `--trace-config` and the older `--trace-…` flags: collected one by one, settled when all are there. Rules and texts
 //! are Triton's (`command_line_parser.cc`, `PostProcessTraceArgs`).
 
-use crate::trace::{Level, Mode, TraceOptions};
+use crate::trace::{Level, Mode, NUMBERS, OtlpOptions, TraceOptions};
 
 use super::value::{self, Result};
 
@@ -17,9 +17,6 @@ pub(super) struct TraceDraft {
     /// `--trace-config`: mode, setting, value; an empty mode is for the settings of all modes.
     config: Vec<(Option<Mode>, String, String)>,
 }
-
-/// Settings of OpenTelemetry that are numbers.
-const NUMBERS: [&str; 3] = ["bsp_max_queue_size", "bsp_schedule_delay", "bsp_max_export_batch_size"];
 
 impl TraceDraft {
     /// `--trace-file`.
@@ -63,11 +60,14 @@ impl TraceDraft {
         Ok(())
     }
 
-    /// The settings, and what the user should know about them.
+    /// The settings, and what the user should know about them. `variable` knows the environment.
     ///
     /// # Errors
-    /// The whole message for a value of `--trace-config` that makes no sense.
-    pub(super) fn finish(mut self) -> Result<(TraceOptions, Vec<String>)> {
+    /// The whole message for a value of `--trace-config` or a variable that makes no sense.
+    pub(super) fn finish(
+        mut self,
+        variable: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<(TraceOptions, Vec<String>)> {
         let mut warnings = Vec::new();
         for (_, key, setting) in self.config.iter().filter(|(mode, ..)| mode.is_none()) {
             let values = &mut self.options.values;
@@ -100,7 +100,7 @@ impl TraceDraft {
         }
         match self.options.mode {
             Mode::Triton => self.triton(&mut warnings)?,
-            Mode::OpenTelemetry => self.open_telemetry(&mut warnings)?,
+            Mode::OpenTelemetry => self.open_telemetry(variable, &mut warnings)?,
         }
         if self.off {
             self.options.values.level = Level::default();
@@ -131,20 +131,38 @@ impl TraceDraft {
         Ok(())
     }
 
-    fn open_telemetry(&mut self, warnings: &mut Vec<String>) -> Result<()> {
-        warnings
-            .push("'--trace-config mode=opentelemetry' is not supported yet: nothing is traced.".to_owned());
+    fn open_telemetry(
+        &mut self,
+        variable: &dyn Fn(&str) -> Option<String>,
+        warnings: &mut Vec<String>,
+    ) -> Result<()> {
         for older in self.older.iter().filter(|older| ["file", "log-frequency"].contains(older)) {
             warnings.push(format!(
                 "'--trace-{older}' is deprecated and will be ignored with opentelemetry tracing mode."
             ));
         }
         for (_, key, setting) in self.config.iter().filter(|(mode, ..)| *mode == Some(Mode::OpenTelemetry)) {
-            if NUMBERS.contains(&key.as_str()) {
-                value::integer::<u32>(setting).map_err(|reason| bad("opentelemetry,", key, &reason))?;
+            let setting = match NUMBERS.iter().any(|(name, ..)| name == key) {
+                true => number(setting).map_err(|reason| bad("opentelemetry,", key, &reason))?,
+                false => setting.clone(),
+            };
+            if !OtlpOptions::knows(key) {
+                warnings.push(no_effect(&format!("opentelemetry,{key}")));
             }
-            self.options.others.push((key.clone(), setting.clone()));
+            self.options.others.push((key.clone(), setting));
         }
+        for (name, of_environment, default) in NUMBERS {
+            if !self.options.others.iter().any(|(key, _)| key == name) {
+                let given = variable(of_environment).unwrap_or_else(|| default.to_owned());
+                let setting = number(&given).map_err(|reason| bad_option(of_environment, &reason))?;
+                self.options.others.push((name.to_owned(), setting));
+            }
+        }
+        if self.options.values.level.tensors {
+            warnings.push("trace level TENSORS has no effect with opentelemetry tracing mode.".to_owned());
+        }
+        self.options.otlp = OtlpOptions::new(&self.options.others, variable, warnings)
+            .map_err(|(option, reason)| bad_option(&option, &reason))?;
         Ok(())
     }
 
@@ -179,8 +197,17 @@ fn no_effect(key: &str) -> String {
     format!("'--trace-config {key}' is not supported and has no effect.")
 }
 
+/// A number as the settings show it.
+fn number(text: &str) -> Result<String> {
+    value::integer::<u32>(text).map(|number| number.to_string())
+}
+
 fn bad(mode: &str, key: &str, reason: &str) -> String {
-    format!("Bad option: \"--trace-config {mode}{key}\".\n{reason}")
+    bad_option(&format!("--trace-config {mode}{key}"), reason)
+}
+
+fn bad_option(option: &str, reason: &str) -> String {
+    format!("Bad option: \"{option}\".\n{reason}")
 }
 
 #[cfg(test)]

@@ -52,10 +52,9 @@ fn command_lines() {
         run(&["--trace-config=mode=OpenTelemetry", "--trace-config=opentelemetry,bsp_schedule_delay=7"])
             .0
             .trace;
-    assert_eq!(
-        (otel.mode, otel.others),
-        (Mode::OpenTelemetry, vec![("bsp_schedule_delay".to_owned(), "7".to_owned())])
-    );
+    let shown: Vec<_> = otel.others.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    assert_eq!(otel.mode, Mode::OpenTelemetry);
+    assert_eq!(shown, ["bsp_schedule_delay=7", "bsp_max_queue_size=2048", "bsp_max_export_batch_size=512"]);
     for (args, option, reason) in [
         (&["--trace-config=level=Loud"][..], "level", "invalid value for trace level option: loud"),
         (&["--trace-config=rate=often"], "rate", "Invalid option value. Got often"),
@@ -74,6 +73,11 @@ fn command_lines() {
             &["--trace-config=mode=opentelemetry", "--trace-config=opentelemetry,bsp_max_queue_size=-1"],
             "opentelemetry,bsp_max_queue_size",
             "Provided option value is out of bound. Got -1",
+        ),
+        (
+            &["--trace-config=mode=opentelemetry", "--trace-config=opentelemetry,url=grpc://x"],
+            "opentelemetry,url",
+            "'grpc://x' is not an URL of a collector: the scheme must be http or https",
         ),
     ] {
         refused(args, &format!("Bad option: \"--trace-config {option}\".\n{reason}"));

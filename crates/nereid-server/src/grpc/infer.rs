@@ -5,20 +5,20 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use nereid_core::{InferRequest, InferResponse, Result, Timestamp};
+use nereid_core::{InferRequest, InferResponse, Result};
 use nereid_protocol::inference::{ModelInferRequest, ModelInferResponse};
 use nereid_repository::ModelVersion;
 
 use super::decode::{self, Forwarded, Outputs};
 use super::encode;
 use crate::service::{Pending, Service};
-use crate::trace::{Event, Trace};
+use crate::trace::{Arrived, Event, Trace};
 use crate::version;
 
 /// What has happened to a request that is there: a message is handed over whole, so reading it takes no time here.
 const RECEIVED: [Event; 2] = [Event::GrpcWaitreadStart, Event::GrpcWaitreadEnd];
 
-/// Answers one request, to which the `forwarded` metadata belong.
+/// Answers one request that has `arrived`, to which the `forwarded` metadata belong.
 ///
 /// # Errors
 /// Whatever the model's client is to see.
@@ -26,8 +26,9 @@ pub(super) async fn infer(
     service: &Service,
     request: ModelInferRequest,
     forwarded: Forwarded,
+    arrived: Option<Arrived>,
 ) -> Result<ModelInferResponse> {
-    let mut decoded = decode(service, request, &forwarded)?;
+    let mut decoded = decode(service, request, &forwarded, arrived)?;
     if decoded.has_more_to_read() {
         decoded = decoded.read(service).await?;
     }
@@ -38,7 +39,7 @@ pub(super) async fn infer(
 pub(super) struct Decoded {
     request: InferRequest,
     model: Arc<ModelVersion>,
-    received: Option<Timestamp>,
+    arrived: Option<Arrived>,
     named: Named,
     outputs: Outputs,
 }
@@ -64,7 +65,7 @@ struct Named {
     model_version: String,
 }
 
-/// Decodes `request`, to which the `forwarded` metadata belong, for its model.
+/// Decodes `request`, which has `arrived` and to which the `forwarded` metadata belong, for its model.
 ///
 /// # Errors
 /// There is no such model, or the request makes no sense.
@@ -72,8 +73,8 @@ pub(super) fn decode(
     service: &Service,
     mut request: ModelInferRequest,
     forwarded: &Forwarded,
+    arrived: Option<Arrived>,
 ) -> Result<Decoded> {
-    let received = service.tracer().now();
     let model_name = mem::take(&mut request.model_name);
     let model_version = mem::take(&mut request.model_version);
     let model = service.model(&model_name, version::parse(&model_version)?)?;
@@ -82,7 +83,7 @@ pub(super) fn decode(
         request.parameters.extend((**forwarded).clone()?);
     }
     let named = Named { id: request.id.clone(), model_name, model_version };
-    Ok(Decoded { request, model, received, named, outputs })
+    Ok(Decoded { request, model, arrived, named, outputs })
 }
 
 impl Decoded {
@@ -108,8 +109,8 @@ impl Decoded {
     /// # Errors
     /// The request does not fit the model, or the queue refuses it.
     pub(super) fn start(self, service: &Service) -> Result<Started> {
-        let Self { request, model, received, named, outputs } = self;
-        let mut trace = service.tracer().sample(&model.id.name, received, &RECEIVED);
+        let Self { request, model, arrived, named, outputs } = self;
+        let mut trace = service.tracer().sample(&model.id.name, arrived, &RECEIVED);
         let input_bytes = request.inputs.iter().map(|input| input.data.len()).sum();
         match service.start(model, request, &mut trace) {
             Ok(pending) => Ok(Started { pending, writing: None, named, input_bytes, outputs, trace }),

@@ -35,6 +35,7 @@ use crate::header_forward::HeaderForward;
 use crate::restricted::Restrictions;
 use crate::serve::{Draining, HttpService};
 use crate::service::Service;
+use crate::trace::TraceContext;
 use crate::{describe, status, version};
 
 /// Largest message in both directions: as Triton, all that the wire format can say.
@@ -144,7 +145,8 @@ impl GrpcInferenceService for Grpc {
 
     async fn model_infer(&self, request: Request<ModelInferRequest>) -> Answer<ModelInferResponse> {
         let forwarded = decode::forwarded(self.header_forward.as_deref(), request.metadata());
-        answer(infer::infer(&self.service, request.into_inner(), forwarded).await)
+        let arrived = self.service.tracer().arrived(|| TraceContext::of(request.metadata().as_ref()));
+        answer(infer::infer(&self.service, request.into_inner(), forwarded, arrived).await)
     }
 
     async fn model_stream_infer(

@@ -22,6 +22,7 @@ use super::{encode, infer};
 use crate::serve::Draining;
 use crate::service::Service;
 use crate::status;
+use crate::trace::TraceContext;
 
 /// Requests of one stream that may be in flight; more wait in the connection.
 const IN_FLIGHT: usize = 1024;
@@ -53,7 +54,9 @@ pub(super) fn serve(
 ) -> Responses {
     let grpc_errors = request.metadata().get(GRPC_ERROR).is_some_and(|value| value == "true");
     let draining = Box::pin(async move { draining.started().await });
-    Box::pin(Session { forwarded, grpc_errors, ..Session::new(service, request.into_inner(), draining) })
+    let context = TraceContext::of(request.metadata().as_ref());
+    let session = Session::new(service, request.into_inner(), draining);
+    Box::pin(Session { forwarded, context, grpc_errors, ..session })
 }
 
 /// One stream: the client's requests in, answers out.
@@ -70,6 +73,8 @@ struct Session<R> {
     largest_answer: usize,
     /// Metadata of the stream, which belong to each of its requests.
     forwarded: Forwarded,
+    /// The client's trace, to which each of its requests belongs.
+    context: Option<Arc<TraceContext>>,
     grpc_errors: bool,
     /// Ends when the server drains; `None` from then on.
     draining: Option<DrainingStarted>,
@@ -88,6 +93,7 @@ where
             held_bytes: 0,
             largest_answer: 0,
             forwarded: None,
+            context: None,
             grpc_errors: false,
             draining: Some(draining),
         }
@@ -135,7 +141,8 @@ where
         if self.draining.is_none() {
             return Poll::Ready(Some(Answering::refuse(id, Error::unavailable(DRAINING))));
         }
-        match infer::decode(&self.service, request, &self.forwarded) {
+        let arrived = self.service.tracer().arrived(|| self.context.clone());
+        match infer::decode(&self.service, request, &self.forwarded, arrived) {
             Ok(decoded) if decoded.has_more_to_read() => {
                 let service = self.service.clone();
                 let reading = async move { (id, message_bytes, decoded.read(&service).await) };

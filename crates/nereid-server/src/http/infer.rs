@@ -18,7 +18,7 @@ use super::reply::{self, Refused};
 use super::{Http, body, traced};
 use crate::off_the_loop::{LONG_BYTES, off_the_loop};
 use crate::service::Service;
-use crate::trace::{Event, Trace};
+use crate::trace::{Event, Trace, TraceContext};
 
 /// Longest body, as Triton counts it.
 const MAX_BODY_BYTES: usize = i32::MAX as usize;
@@ -35,10 +35,10 @@ async fn answer(
     request: Request,
     trace: &mut Trace,
 ) -> Result<Response, Refused> {
-    let received = http.service.tracer().now();
+    let arrived = http.service.tracer().arrived(|| TraceContext::of(request.headers()));
     let (parts, body) = request.into_parts();
     let model = path.version().and_then(|v| http.service.model(&path.name, v)).map_err(Refused::Text)?;
-    *trace = http.service.tracer().sample(&path.name, received, &[Event::HttpRecvStart]);
+    *trace = http.service.tracer().sample(&path.name, arrived, &[Event::HttpRecvStart]);
     let Some(encoding) = Encoding::of_request(&parts.headers) else { return Ok(reply::unknown_encoding()) };
     check_content_length(&parts.headers).map_err(Refused::Text)?;
     let limit = http.limits.max_input_bytes;

@@ -6,7 +6,7 @@ use std::io::Write;
 use nereid_core::Timestamp;
 use rustix::time::{ClockId, clock_gettime};
 
-use super::record::{Item, Record};
+use super::record::{Item, Record, Traced};
 use super::tensor::{self, Tensor};
 
 /// From the program's moments to the nanoseconds that Triton writes: those of `std::chrono::steady_clock`, which on
@@ -36,9 +36,19 @@ fn monotonic_ns() -> u64 {
 
 /// Appends the objects of `record`, with commas between them; nothing when it has collected nothing.
 pub(super) fn write(out: &mut Vec<u8>, record: &Record, clock: Clock) {
-    let id = record.id;
-    for (i, item) in record.items.iter().enumerate() {
-        if i > 0 {
+    let start = out.len();
+    for request in &record.requests {
+        self::request(out, start, request, clock);
+    }
+}
+
+fn request(out: &mut Vec<u8>, start: usize, request: &Traced, clock: Clock) {
+    let id = request.id;
+    for item in &request.items {
+        if matches!(item, Item::Failed(_)) {
+            continue; // Triton's form has no place for it
+        }
+        if out.len() > start {
             out.push(b',');
         }
         let written = match item {
@@ -48,14 +58,24 @@ pub(super) fn write(out: &mut Vec<u8>, record: &Record, clock: Clock) {
                 event.name(),
                 clock.ns(*moment)
             ),
-            Item::Model { config, version, request_id } => model(out, id, &config.name, *version, request_id),
+            Item::Model { config, version, request_id } => {
+                model(out, request, &config.name, *version, request_id)
+            }
             Item::Tensor(tensor) => self::tensor(out, id, tensor),
+            Item::Failed(_) => Ok(()),
         };
         debug_assert!(written.is_ok(), "writing to memory");
     }
 }
 
-fn model(out: &mut Vec<u8>, id: u64, name: &str, version: u64, request_id: &str) -> std::io::Result<()> {
+fn model(
+    out: &mut Vec<u8>,
+    request: &Traced,
+    name: &str,
+    version: u64,
+    request_id: &str,
+) -> std::io::Result<()> {
+    let Traced { id, parent_id, .. } = request;
     write!(out, r#"{{"id":{id},"model_name":""#)?;
     string_inside(out, name);
     write!(out, r#"","model_version":{version}"#)?;
@@ -63,6 +83,9 @@ fn model(out: &mut Vec<u8>, id: u64, name: &str, version: u64, request_id: &str)
         out.extend_from_slice(br#","request_id":""#);
         string_inside(out, request_id);
         out.push(b'"');
+    }
+    if let Some(parent_id) = parent_id {
+        write!(out, r#","parent_id":{parent_id}"#)?;
     }
     out.push(b'}');
     Ok(())

@@ -1,10 +1,11 @@
 //! Settings in use: of all models or of one. They are never changed but replaced, so that a trace ends under the
 //! settings it began under; when the last holder lets go, what was collected under them is written.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering::Relaxed};
 
-use super::settings::{Layer, TraceOptions, Values};
-use super::writer::Writer;
+use super::settings::{Layer, Mode, TraceOptions, Values};
+use super::sink::Sink;
 
 /// Settings in use.
 #[derive(Debug)]
@@ -13,12 +14,24 @@ pub(super) struct Live {
     pub(super) id: u64,
     /// As they were when they came into use; the count is that of then.
     pub(super) values: Values,
-    pub(super) writer: Option<Writer>,
+    pub(super) sink: Option<Sink>,
     pub(super) sampler: Sampler,
     /// Traces that the writer had no room for, and does not know of yet.
     pub(super) dropped: AtomicI32,
     layer: Layer,
     traces: bool,
+    /// Requests that belong to a client's trace are traced, whatever the rate and the count.
+    follows: bool,
+    mode: Mode,
+    next_trace: Arc<AtomicU64>,
+}
+
+/// What all settings have in common.
+#[derive(Debug, Clone)]
+pub(super) struct Shared {
+    pub(super) sink: Option<Sink>,
+    /// Numbers the traced requests.
+    pub(super) next_trace: Arc<AtomicU64>,
 }
 
 impl Live {
@@ -28,11 +41,22 @@ impl Live {
         layer: Layer,
         values: Values,
         options: &TraceOptions,
-        writer: Option<Writer>,
+        shared: &Shared,
     ) -> Self {
-        let traces = options.refusal(&values).is_none() && writer.is_some();
-        let sampler = Sampler::new(values.rate, values.count);
-        Self { id, values, writer, sampler, dropped: AtomicI32::new(0), layer, traces }
+        let Shared { sink, next_trace } = shared.clone();
+        let mode = options.mode;
+        Self {
+            id,
+            values,
+            sampler: Sampler::new(values.rate, values.count),
+            dropped: AtomicI32::new(0),
+            layer,
+            traces: options.refusal(&values).is_none() && sink.is_some(),
+            follows: mode == Mode::OpenTelemetry && !values.level.is_off() && sink.is_some(),
+            mode,
+            sink,
+            next_trace,
+        }
     }
 
     /// The values as they are now: the count is what is left of it.
@@ -47,14 +71,32 @@ impl Live {
 
     /// Whether any request may still be traced.
     pub(super) fn traces(&self) -> bool {
-        self.traces && self.sampler.left() != 0
+        self.follows || (self.traces && self.sampler.left() != 0)
+    }
+
+    /// Counts a request, which belongs to a client's trace if `in_trace`.
+    pub(super) fn sample(&self, in_trace: bool) -> Sample {
+        match if self.traces { self.sampler.sample() } else { Sample::No } {
+            Sample::No if in_trace && self.follows => Sample::Yes,
+            sample => sample,
+        }
+    }
+
+    /// Whether traces have tensors. Spans have none.
+    pub(super) fn writes_tensors(&self) -> bool {
+        self.values.level.tensors && self.mode == Mode::Triton
+    }
+
+    /// The number of the next request that is traced.
+    pub(super) fn next_id(&self) -> u64 {
+        self.next_trace.fetch_add(1, Relaxed)
     }
 }
 
 impl Drop for Live {
     fn drop(&mut self) {
-        if let Some(writer) = &self.writer {
-            writer.retire(self.id);
+        if let Some(sink) = &self.sink {
+            sink.retire(self.id);
         }
     }
 }
@@ -62,7 +104,7 @@ impl Drop for Live {
 /// Counts requests: every `rate`-th is traced, until `count` of them were. Lock-free.
 #[derive(Debug)]
 pub(super) struct Sampler {
-    /// At least 1.
+    /// 0 for none.
     rate: u64,
     seen: AtomicU64,
     /// How many more are traced; below 0 for any number.
@@ -80,12 +122,15 @@ pub(super) enum Sample {
 
 impl Sampler {
     pub(super) fn new(rate: u32, count: i32) -> Self {
-        Self { rate: rate.max(1).into(), seen: AtomicU64::new(0), left: AtomicI32::new(count) }
+        Self { rate: rate.into(), seen: AtomicU64::new(0), left: AtomicI32::new(count) }
     }
 
     /// Counts a request.
     pub(super) fn sample(&self) -> Sample {
-        if self.left() == 0 || !(self.seen.fetch_add(1, Relaxed) + 1).is_multiple_of(self.rate) {
+        if self.rate == 0
+            || self.left() == 0
+            || !(self.seen.fetch_add(1, Relaxed) + 1).is_multiple_of(self.rate)
+        {
             return Sample::No;
         }
         let one_less = |left: i32| match left {
@@ -128,6 +173,7 @@ mod tests {
         check(3, -9, "..x..x..");
         check(u32::MAX, -1, "....");
         check(1, 0, "...");
+        check(0, -1, "...");
         check(1, 2, "xL...");
         check(2, 2, ".x.L....");
         check(2, 1, ".L..");

@@ -1,6 +1,8 @@
 //! The settings of tracing and how they lie over each other: a model's over the global ones over those of the command
 //! line. Pure; the rules are Triton's (`tracer.cc`, `UpdateTraceSettingInternal`).
 
+use super::otlp::OtlpOptions;
+
 /// What is traced.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Level {
@@ -14,7 +16,7 @@ pub enum Mode {
     /// A file in Triton's form.
     #[default]
     Triton,
-    /// Not there yet: nothing is traced.
+    /// A collector that speaks OTLP.
     OpenTelemetry,
 }
 
@@ -37,8 +39,10 @@ pub struct TraceOptions {
     /// Where traces go; empty for nowhere. Never changed from the network.
     pub file: String,
     pub mode: Mode,
-    /// Other settings of the mode, as given; they are shown to clients and do nothing.
+    /// Other settings of the mode, as given; they are shown to clients.
     pub others: Vec<(String, String)>,
+    /// What mode `opentelemetry` makes of them.
+    pub otlp: OtlpOptions,
 }
 
 /// What to do with one setting.
@@ -110,11 +114,9 @@ impl TraceOptions {
     pub(super) fn refusal(&self, values: &Values) -> Option<&'static str> {
         if values.level.is_off() {
             Some("tracing is disabled")
-        } else if values.rate == 0 {
+        } else if values.rate == 0 && self.mode == Mode::Triton {
             Some("sample rate must be non-zero")
-        } else if self.mode == Mode::OpenTelemetry {
-            Some("the trace mode opentelemetry is not supported yet")
-        } else if self.file.is_empty() {
+        } else if self.file.is_empty() && self.mode == Mode::Triton {
             Some("trace file name is not given")
         } else {
             (values.count == 0).then_some("")
@@ -201,14 +203,17 @@ mod tests {
     fn what_is_refused() {
         let values = Values { level: TIMESTAMPS, ..Values::default() };
         let options = TraceOptions { file: "f".to_owned(), ..TraceOptions::default() };
-        let otel = TraceOptions { mode: Mode::OpenTelemetry, ..options.clone() };
+        let otel = TraceOptions { mode: Mode::OpenTelemetry, ..TraceOptions::default() };
         for (options, values, expected) in [
             (&options, values, None),
             (&options, Values { count: -7, ..values }, None),
             (&options, Values::default(), Some("tracing is disabled")),
             (&options, Values { rate: 0, ..values }, Some("sample rate must be non-zero")),
             (&TraceOptions::default(), values, Some("trace file name is not given")),
-            (&otel, values, Some("the trace mode opentelemetry is not supported yet")),
+            (&otel, values, None),
+            (&otel, Values { rate: 0, ..values }, None), // only requests that belong to a client's trace
+            (&otel, Values { count: 0, ..values }, Some("")),
+            (&otel, Values::default(), Some("tracing is disabled")),
             (&options, Values { count: 0, ..values }, Some("")),
         ] {
             assert_eq!(options.refusal(&values), expected, "{values:?}");

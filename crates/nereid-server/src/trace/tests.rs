@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use http::{HeaderMap, HeaderValue};
 use serde_json::Value;
 
 use super::*;
@@ -19,7 +20,19 @@ fn tracer(path: &Path, values: Values) -> Tracer {
 
 /// Lets `requests` come to `model`; how many of them are traced.
 fn requests(tracer: &Tracer, model: &str, requests: usize) -> usize {
-    (0..requests).filter(|_| tracer.sample(model, tracer.now(), &EVENT).is_on()).count()
+    (0..requests).filter(|_| sample(tracer, model, None).is_on()).count()
+}
+
+fn sample(tracer: &Tracer, model: &str, traceparent: Option<&'static str>) -> Trace {
+    let context = || {
+        let parent = HeaderValue::from_static(traceparent?);
+        TraceContext::of(&HeaderMap::from_iter([(http::HeaderName::from_static("traceparent"), parent)]))
+    };
+    tracer.sample(model, tracer.arrived(context), &EVENT)
+}
+
+fn is_on(tracer: &Tracer) -> bool {
+    tracer.arrived(|| None).is_some()
 }
 
 /// The names of the files in the folder of `path`, and the ids in each.
@@ -75,18 +88,17 @@ fn off_means_that_nobody_looks_at_the_clock() {
     let (_folder, path) = folder();
     let on = Values { level: LEVEL, rate: 1, count: 1, log_frequency: 0 };
     let off = TraceOptions { values: on, ..TraceOptions::default() }; // no file
-    let otel = TraceOptions { mode: Mode::OpenTelemetry, file: "x".to_owned(), ..off.clone() };
-    for tracer in [Tracer::default(), Tracer::start(off).unwrap(), Tracer::start(otel).unwrap()] {
-        assert_eq!(tracer.now(), None);
+    for tracer in [Tracer::default(), Tracer::start(off).unwrap()] {
+        assert!(!is_on(&tracer));
         assert_eq!(requests(&tracer, "m", 2), 0);
         let error = tracer.update("", &Update { rate: Change::Set(2), ..Update::default() });
         assert_eq!(error.is_err(), tracer.shown("").values.level == LEVEL);
     }
     let tracer = tracer(&path, on);
     assert_eq!(requests(&tracer, "m", 3), 1);
-    assert_eq!((tracer.now(), tracer.shown("").values.count), (None, 0), "the last one was traced");
+    assert_eq!((is_on(&tracer), tracer.shown("").values.count), (false, 0), "the last one was traced");
     tracer.update("", &Update { rate: Change::Set(1), ..Update::default() }).unwrap();
-    assert!(tracer.now().is_some(), "a count that is not set comes back from the command line");
+    assert!(is_on(&tracer), "a count that is not set comes back from the command line");
     tracer.update("m", &Update { level: Change::Set(Level::default()), ..Update::default() }).unwrap();
     assert_eq!((requests(&tracer, "m", 1), requests(&tracer, "n", 1)), (0, 1));
 }
@@ -149,11 +161,11 @@ fn settings_are_replaced_under_running_requests() {
     let (_folder, path) = folder();
     let start = Values { level: LEVEL, rate: 1, count: -1, log_frequency: 10 };
     let tracer = tracer(&path, start);
-    let running = tracer.sample("m", tracer.now(), &EVENT);
+    let running = sample(&tracer, "m", None);
     assert_eq!(requests(&tracer, "m", 1), 1);
     let off = Update { level: Change::Set(Level::default()), ..Update::default() };
     tracer.update("", &off).unwrap();
-    assert_eq!((tracer.now(), requests(&tracer, "m", 3)), (None, 0));
+    assert_eq!((is_on(&tracer), requests(&tracer, "m", 3)), (false, 0));
     drop(running);
     tracer
         .update("", &Update { level: Change::Clear, log_frequency: Change::Set(0), ..Update::default() })
@@ -173,4 +185,62 @@ fn a_path_that_cannot_be_written_fails_no_request() {
         tracer.finish(LIMIT);
         assert_eq!(requests(&tracer, "m", 3), 0, "nothing is traced at the end");
     }
+}
+
+const IN_TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+const LEFT_OUT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00";
+
+/// A tracer that would send spans to where nobody listens.
+fn otel(values: Values, sampler: &str) -> Tracer {
+    let settings = [("url".to_owned(), "http://127.0.0.1:9".to_owned())];
+    let variable = |name: &str| (name == "OTEL_TRACES_SAMPLER").then(|| sampler.to_owned());
+    let otlp = OtlpOptions::new(&settings, &variable, &mut Vec::new()).unwrap();
+    Tracer::start(TraceOptions { values, mode: Mode::OpenTelemetry, otlp, ..TraceOptions::default() })
+        .unwrap()
+}
+
+/// Which of some requests are traced: those without a client's trace (`-`), in one (`t`), in one that is left out (`o`).
+#[track_caller]
+fn check_contexts(tracer: &Tracer, requests: &str, expected: &str) {
+    let traced = requests.chars().map(|request| {
+        let parent = match request {
+            't' => Some(IN_TRACE),
+            'o' => Some(LEFT_OUT),
+            _ => None,
+        };
+        if sample(tracer, "m", parent).is_on() { 'x' } else { '.' }
+    });
+    assert_eq!(traced.collect::<String>(), expected, "{requests}: {:?}", tracer.shown("").values);
+}
+
+#[test]
+fn requests_in_a_clients_trace_are_traced_whatever_rate_and_count() {
+    let all = Values { level: LEVEL, rate: 1, count: -1, log_frequency: 0 };
+    check_contexts(&otel(all, ""), "-to", "xxx");
+    check_contexts(&otel(Values { rate: 0, ..all }, ""), "-t-o-", ".x.x.");
+    check_contexts(&otel(Values { rate: 3, ..all }, ""), "--t---t-", "..x..xx.");
+    check_contexts(&otel(Values { count: 2, ..all }, ""), "----t-", "xx..x.");
+    check_contexts(&otel(Values { count: 0, ..all }, ""), "-t", ".x");
+    check_contexts(&otel(Values { rate: u32::MAX, count: 1, ..all }, ""), "tt-", "xx.");
+    check_contexts(&otel(Values { level: Level::default(), ..all }, ""), "-t", "..");
+    check_contexts(&otel(all, "parentbased_always_on"), "-toto", "xx.x.");
+    check_contexts(&otel(Values { rate: 0, ..all }, "parentbased_always_on"), "-to", ".x.");
+    let (_folder, path) = folder();
+    check_contexts(&tracer(&path, Values { rate: 2, ..all }), "-tto", ".x.x"); // files know no such trace
+}
+
+#[test]
+fn settings_of_spans_change_like_those_of_files() {
+    let start = Values { level: LEVEL, rate: 0, count: -1, log_frequency: 0 };
+    let (tracer, none) = (otel(start, ""), Update::default());
+    tracer.update("", &Update { rate: Change::Set(1), ..none }).unwrap();
+    check_contexts(&tracer, "-t", "xx");
+    tracer.update("", &Update { rate: Change::Set(0), ..none }).unwrap();
+    check_contexts(&tracer, "-t", ".x");
+    tracer.update("", &Update { level: Change::Set(Level::default()), ..none }).unwrap();
+    assert!(!is_on(&tracer), "off is off");
+    assert!(tracer.update("", &Update { level: Change::Clear, count: Change::Set(0), ..none }).is_err());
+    let tensors = Level { timestamps: true, tensors: true };
+    tracer.update("", &Update { level: Change::Set(tensors), ..none }).unwrap();
+    assert!(is_on(&tracer) && !tracer.traces_tensors("m"), "spans have no tensors");
 }

@@ -9,9 +9,12 @@ use arc_swap::ArcSwap;
 use nereid_core::{Error, Result, Timestamp};
 use parking_lot::Mutex;
 
-use super::live::{Live, Sample};
+use super::context::{Origin, TraceContext};
+use super::live::{self, Live, Sample};
+use super::otlp::Exporter;
 use super::record::{Event, Trace};
 use super::settings::{Layer, Mode, TraceOptions, Update, Values};
+use super::sink::Sink;
 use super::writer::Writer;
 
 /// Settings and sampling of traces. Clones share them; the default traces nothing.
@@ -28,6 +31,13 @@ pub struct Shown<'a> {
     pub others: &'a [(String, String)],
 }
 
+/// A request that may be traced: when it came, and the trace of its client.
+#[derive(Debug)]
+pub struct Arrived {
+    at: Timestamp,
+    context: Option<Arc<TraceContext>>,
+}
+
 #[derive(Debug)]
 struct Shared {
     /// Some request may be traced.
@@ -36,9 +46,8 @@ struct Shared {
     /// Held while settings change.
     changing: Mutex<()>,
     options: TraceOptions,
-    writer: Option<Writer>,
+    lives: live::Shared,
     next_settings: AtomicU64,
-    next_trace: AtomicU64,
 }
 
 /// All settings in use.
@@ -53,33 +62,41 @@ impl Tracer {
     /// Puts the settings of the command line to use.
     ///
     /// # Errors
-    /// The system refuses a thread.
+    /// The system refuses a thread, or what TLS needs cannot be read.
     pub fn start(options: TraceOptions) -> std::io::Result<Self> {
-        // The file never changes, so without one nothing will ever be written.
-        let writes = !options.file.is_empty() && options.mode == Mode::Triton;
-        let writer = writes.then(|| Writer::start((&options.file).into())).transpose()?;
-        Ok(Self(Arc::new(Shared::new(options, writer))))
+        let sink = match options.mode {
+            // The file never changes, so without one nothing will ever be written.
+            Mode::Triton if options.file.is_empty() => None,
+            Mode::Triton => Some(Sink::Files(Writer::start((&options.file).into())?)),
+            Mode::OpenTelemetry => Some(Sink::Collector(Exporter::start(options.otlp.clone())?)),
+        };
+        Ok(Self(Arc::new(Shared::new(options, sink))))
     }
 
-    /// The present moment if some request may be traced: what [`Self::sample`] wants to know.
-    pub fn now(&self) -> Option<Timestamp> {
-        self.0.on.load(Relaxed).then(Timestamp::now)
+    /// What [`Self::sample`] wants to know of a request that comes now, if some request may be traced. `context` tells
+    /// of the client's trace, and is asked only where it matters.
+    pub fn arrived(&self, context: impl FnOnce() -> Option<Arc<TraceContext>>) -> Option<Arrived> {
+        let Shared { on, options, .. } = &*self.0;
+        on.load(Relaxed).then(|| Arrived {
+            at: Timestamp::now(),
+            context: if options.mode == Mode::OpenTelemetry { context() } else { None },
+        })
     }
 
-    /// Counts a request to `model` that came at `received`, and begins its trace with `events` at that moment if it is
-    /// the request's turn.
-    pub fn sample(&self, model: &str, received: Option<Timestamp>, events: &[Event]) -> Trace {
-        let Some(received) = received else { return Trace::default() };
-        let mut trace = self.0.sample(model);
+    /// Counts a request to `model` that has `arrived`, and begins its trace with `events` at that moment if it is the
+    /// request's turn.
+    pub fn sample(&self, model: &str, arrived: Option<Arrived>, events: &[Event]) -> Trace {
+        let Some(Arrived { at, context }) = arrived else { return Trace::default() };
+        let mut trace = self.0.sample(model, context);
         for event in events {
-            trace.mark_at(*event, received);
+            trace.mark_at(*event, at);
         }
         trace
     }
 
     /// Whether requests to `model` may be traced with their tensors.
     pub(crate) fn traces_tensors(&self, model: &str) -> bool {
-        let traces = |live: &Live| live.traces() && live.values.level.tensors;
+        let traces = |live: &Live| live.traces() && live.writes_tensors();
         self.0.on.load(Relaxed) && traces(self.0.table.load().of(model))
     }
 
@@ -101,8 +118,8 @@ impl Tracer {
     /// Writes all traces and closes the files, for at most `limit`. Nothing is traced from now on.
     pub fn finish(&self, limit: Duration) {
         self.0.on.store(false, Relaxed);
-        if let Some(writer) = &self.0.writer {
-            writer.finish(limit);
+        if let Some(sink) = &self.0.lives.sink {
+            sink.finish(limit);
         }
     }
 }
@@ -124,28 +141,32 @@ impl Table {
 }
 
 impl Shared {
-    fn new(options: TraceOptions, writer: Option<Writer>) -> Self {
-        let global = Live::new(0, Layer::default(), options.values, &options, writer.clone());
+    fn new(options: TraceOptions, sink: Option<Sink>) -> Self {
+        let lives = live::Shared { sink, next_trace: Arc::new(AtomicU64::new(1)) };
+        let global = Live::new(0, Layer::default(), options.values, &options, &lives);
         let table = Table { global: Arc::new(global), models: HashMap::new() };
         Self {
             on: AtomicBool::new(table.traces()),
             table: ArcSwap::from_pointee(table),
             changing: Mutex::new(()),
             options,
-            writer,
+            lives,
             next_settings: AtomicU64::new(1),
-            next_trace: AtomicU64::new(1),
         }
     }
 
-    fn sample(&self, model: &str) -> Trace {
+    fn sample(&self, model: &str, context: Option<Arc<TraceContext>>) -> Trace {
         let table = self.table.load();
         let live = table.of(model);
-        let sample = if live.traces() { live.sampler.sample() } else { Sample::No };
+        let left_out = |context: &TraceContext| !context.sampled && self.options.otlp.parent_based;
+        if context.as_deref().is_some_and(left_out) {
+            return Trace::default();
+        }
+        let sample = live.sample(context.is_some());
         if sample == Sample::No {
             return Trace::default();
         }
-        let trace = Trace::new(self.next_trace.fetch_add(1, Relaxed), live.clone());
+        let trace = Trace::new(live.clone(), Origin::new(context));
         if sample == Sample::Last {
             drop(table);
             let _changing = self.changing.lock();
@@ -189,6 +210,6 @@ impl Shared {
             return Err(Error::invalid_arg(format!("Attempting to set invalid trace setting :{reason}")));
         }
         let id = self.next_settings.fetch_add(1, Relaxed);
-        Ok(Arc::new(Live::new(id, layer, values, &self.options, self.writer.clone())))
+        Ok(Arc::new(Live::new(id, layer, values, &self.options, &self.lives)))
     }
 }

@@ -11,7 +11,7 @@ use std::{io, mem, thread};
 
 use super::file::TraceFile;
 use super::json::{self, Clock};
-use super::record::{Item, Record};
+use super::record::Record;
 use super::settings::Values;
 
 /// Most bytes of traces that may wait for the thread. One alone with more loses its tensors: as text they are
@@ -65,8 +65,11 @@ impl Writer {
     /// Hands over a finished trace.
     pub(super) fn submit(&self, mut record: Box<Record>) {
         if record.bytes() > MAX_WAITING_BYTES {
-            tracing::warn!("trace {}: no tensors, they have more than {MAX_WAITING_BYTES} bytes", record.id);
-            record.items.retain(|item| !matches!(item, Item::Tensor(_)));
+            tracing::warn!(
+                "trace {}: no tensors, they have more than {MAX_WAITING_BYTES} bytes",
+                record.id()
+            );
+            record.drop_tensors();
         }
         let bytes = record.bytes();
         let waiting = self.backlog.bytes.fetch_add(bytes, Relaxed);
@@ -144,7 +147,7 @@ impl Work {
         self.backlog.bytes.fetch_sub(record.bytes(), Relaxed);
         let stream = self.streams.entry(record.live.id).or_insert_with(|| Stream::new(record.live.values));
         stream.collected = stream.collected.saturating_add(record.live.dropped.swap(0, Relaxed));
-        stream.push(|text| json::write(text, &record, self.clock), record.items.is_empty());
+        stream.push(|text| json::write(text, &record, self.clock), record.is_empty());
         let due = stream.due();
         save(&mut self.file, stream, due);
         // Letting go of the record may retire its settings: the message comes next.

@@ -70,7 +70,9 @@ pub(super) const TRACING: &[Flag] = &[ready(
     |d, v| d.trace.config(v),
     "<mode>,<setting>=<value> with the mode triton or opentelemetry, or <setting>=<value> for level (OFF, \
      TIMESTAMPS, TENSORS), rate, count and mode. Mode triton has file, where traces are written to, and \
-     log-frequency, the number of traces per file; opentelemetry is not there yet. May be given several times.",
+     log-frequency, the number of traces per file; mode opentelemetry has url, where a collector takes traces over \
+     OTLP/HTTP (http://localhost:4318/v1/traces), resource=<key>=<value>, bsp_max_queue_size (2048), \
+     bsp_schedule_delay (5000, in milliseconds) and bsp_max_export_batch_size (512). May be given several times.",
 )];
 
 fn milliseconds(number: f64) -> Duration {

@@ -22,7 +22,7 @@ use crate::http::reply::{self, Refused};
 use crate::http::{Http, body};
 use crate::off_the_loop::{LONG_BYTES, off_the_loop};
 use crate::status;
-use crate::trace::{Event, Trace};
+use crate::trace::{Event, Trace, TraceContext};
 
 const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream; charset=utf-8");
 
@@ -60,10 +60,10 @@ pub(in crate::http) async fn generate_stream(
 
 /// Sends the request to its model.
 async fn start(http: &Http, path: &ModelPath, request: Request, form: Form) -> Result<Responses> {
-    let received = http.service.tracer().now();
+    let arrived = http.service.tracer().arrived(|| TraceContext::of(request.headers()));
     let (parts, body) = request.into_parts();
     let model = http.service.model(&path.name, path.version()?)?;
-    let mut trace = http.service.tracer().sample(&path.name, received, &[Event::HttpRecvStart]);
+    let mut trace = http.service.tracer().sample(&path.name, arrived, &[Event::HttpRecvStart]);
     if Encoding::of_request(&parts.headers) != Some(Encoding::Identity) {
         return Err(Error::invalid_arg("Unsupported content-encoding, only 'identity' is supported."));
     }
