@@ -15,6 +15,7 @@ use http::{HeaderValue, header};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Notify;
 
 use super::age;
 use super::linger::Lingering;
@@ -25,6 +26,10 @@ use super::{Draining, HttpService, Tls};
 /// How long an idle HTTP/1.1 connection may still bring a request after draining has begun: a client
 /// that was just about to send one is answered, with `Connection: close`. Nothing in HTTP/1.1 tells an idle client before.
 const LAST_CALL: Duration = Duration::from_secs(1);
+/// A client that is to open another HTTP/2 connection is told while it waits for an answer, if it calls within this time.
+/// gRPC's own clients may lose a call that they begin in the moment when they are told, and try it again only if it is small
+/// (`grpc.per_rpc_retry_buffer_size`, 256 KiB).
+const NEXT_CALL: Duration = Duration::from_secs(1);
 /// How long a client may be silent once it was told that its HTTP/2 connection ends. The telling includes a ping, which
 /// a client that is still there answers at once, whatever its calls do; without this one that has gone without a word
 /// would keep the server from ending. gRPC's own servers wait for 20 seconds.
@@ -211,9 +216,13 @@ async fn http2(
     mut draining: Draining,
 ) -> hyper::Result<()> {
     let used = Flag::default(); // while it has not brought a request, hyper does not end it gracefully
-    let user = used.clone();
+    let (is_due, next_call) = (Flag::default(), Arc::new(Notify::new()));
+    let (user, due, called) = (used.clone(), is_due.clone(), next_call.clone());
     let service = service_fn(move |request| {
         user.set(true);
+        if due.get() {
+            called.notify_one();
+        }
         service.clone().call(request)
     });
     let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
@@ -232,11 +241,23 @@ async fn http2(
     }
     let heard = Flag::default();
     let mut connection = pin!(builder.serve_connection(Listening::new(io, heard.clone()), service));
+    let told = async {
+        let too_old = tokio::select! {
+            () = draining.parted() => false,
+            () = age::reached(lifetime.max_age) => true,
+        };
+        is_due.set(true);
+        tokio::select! {
+            () = next_call.notified() => {}
+            () = tokio::time::sleep(NEXT_CALL) => {}
+            () = draining.started() => {}
+        }
+        too_old
+    };
     let too_old = tokio::select! {
         biased;
         result = connection.as_mut() => return result,
-        () = draining.parted() => false,
-        () = age::reached(lifetime.max_age) => true,
+        too_old = told => too_old,
     };
     connection.as_mut().graceful_shutdown(); // GOAWAY and a ping; streams that are open end normally
     heard.set(false);

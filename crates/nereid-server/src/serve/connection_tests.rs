@@ -161,7 +161,7 @@ async fn http2_clients_are_sent_elsewhere_before_the_end() {
     let start = Instant::now();
     drain.part(Duration::from_secs(100));
     until_told(&mut client).await;
-    assert!(start.elapsed() <= Duration::from_secs(100));
+    assert!(start.elapsed() <= Duration::from_secs(100) + NEXT_CALL);
     client.write_all(PING).await.unwrap(); // it is there
     assert!(timeout(50 * SILENCE, &mut served).await.is_err(), "the call was to go on");
 }
@@ -188,5 +188,23 @@ async fn what_http2_clients_still_send_is_read_before_the_connection_is_closed()
         if let Some(drained) = drained {
             assert!(drained.await.unwrap());
         }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn http2_clients_are_told_while_they_wait_for_an_answer() {
+    for calls in [true, false] {
+        let drain = Drain::new();
+        let (mut client, _) = connect(drain.draining());
+        client.write_all(PREFACE_AND_SETTINGS).await.unwrap();
+        drain.part(Duration::ZERO); // its turn is now
+        tokio::time::sleep(NEXT_CALL / 2).await;
+        let start = Instant::now();
+        if calls {
+            client.write_all(CALL).await.unwrap();
+        }
+        until_told(&mut client).await;
+        let expected = if calls { Duration::ZERO } else { NEXT_CALL - NEXT_CALL / 2 };
+        assert_eq!(start.elapsed().as_millis().abs_diff(expected.as_millis()) / 10, 0, "{calls}");
     }
 }
