@@ -181,6 +181,7 @@ async fn http1(
     };
     let over = async {
         tokio::select! {
+            biased;
             () = last_call(&mut draining) => {}
             () = ageing => {}
         }
@@ -243,6 +244,7 @@ async fn http2(
     let mut connection = pin!(builder.serve_connection(Listening::new(io, heard.clone()), service));
     let told = async {
         let too_old = tokio::select! {
+            biased;
             () = draining.parted() => false,
             () = age::reached(lifetime.max_age) => true,
         };
