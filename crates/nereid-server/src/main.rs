@@ -1,11 +1,12 @@
 //! The binary `nereid`: parse the command line, start the log, run, and end with Triton's exit codes.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "the command line's own output")]
+#![expect(clippy::print_stdout, reason = "the command line's own output")]
 
 use std::process::ExitCode;
 
 use nereid_server::cli::{self, Parsed};
 use nereid_server::run::{Ended, run};
-use nereid_server::{TRITON_VERSION, logging};
+use nereid_server::logging::{self, LogFormat, complain};
+use nereid_server::TRITON_VERSION;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -22,15 +23,19 @@ fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         Parsed::Error { usage, message } => {
-            println!("{usage}");
-            eprintln!("{message}");
+            let format = cli::wanted_log_format(std::env::args_os());
+            if format != LogFormat::Json {
+                println!("{usage}");
+            }
+            complain(format, &message);
             return ExitCode::FAILURE;
         }
     };
+    let format = options.log.format;
     let log = match logging::init(&options.log) {
         Ok(log) => log,
         Err(e) => {
-            eprintln!("error: {e}");
+            complain(format, &format!("error: {e}"));
             return ExitCode::FAILURE;
         }
     };
@@ -41,18 +46,21 @@ fn main() -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(e) => {
-            eprintln!("error: cannot start an event loop: {e}");
+            complain(format, &format!("error: cannot start an event loop: {e}"));
             return ExitCode::FAILURE;
         }
     };
-    let ended = runtime.block_on(run(*options, log));
+    let ended = runtime.block_on(run(*options, log.clone()));
     runtime.shutdown_background(); // a load that a signal interrupted must not hold the process
     match ended {
         Ok(Ended::Clean) => ExitCode::SUCCESS,
         Ok(Ended::TimedOut) => ExitCode::FAILURE,
         Err(e) => {
             tracing::error!("creating server: {e:#}");
-            eprintln!("error: creating server: {e:#}");
+            // As JSON it would be the same record once more.
+            if log.format() != LogFormat::Json || !log.shows_errors() {
+                complain(log.format(), &format!("error: creating server: {e:#}"));
+            }
             ExitCode::FAILURE
         }
     }

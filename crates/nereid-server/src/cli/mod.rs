@@ -18,7 +18,7 @@ pub use options::{
     BackendSettings, CacheSettings, CompressionLevel, ConnectionOptions, GpuOptions, GrpcEndpoint,
     HttpEndpoint, MetricsEndpoint, ModelControlMode, Options, RepositoryOptions, TlsOptions,
 };
-pub use parse::parse;
+pub use parse::{parse, wanted_log_format};
 
 /// What a command line asks for.
 #[derive(Debug)]

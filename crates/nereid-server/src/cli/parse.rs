@@ -10,6 +10,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use super::flags::{self, Draft, Flag, Value};
 use super::options::ModelControlMode;
 use super::{Parsed, check, help};
+use crate::logging::LogFormat;
 
 /// Parses a command line whose first item is the program's name, as in [`std::env::args_os`].
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Parsed {
@@ -28,6 +29,22 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Parsed {
         draft.warn_of(flag);
     }
     finish(draft)
+}
+
+/// The form in which to say what is wrong with a command line: that of the last `--log-format` in it that makes sense.
+pub fn wanted_log_format(args: impl IntoIterator<Item = OsString>) -> LogFormat {
+    let mut wanted = LogFormat::Default;
+    let mut args = args.into_iter();
+    while let Some(arg) = args.next() {
+        let value = match arg.to_str().and_then(|arg| arg.strip_prefix("--log-format")) {
+            Some("") => args.next(),
+            Some(value) => value.strip_prefix('=').map(OsString::from),
+            None => continue,
+        };
+        let format = value.and_then(|value| value.to_str()?.parse().ok());
+        wanted = format.unwrap_or(wanted);
+    }
+    wanted
 }
 
 /// Settles what depends on more than one flag.

@@ -296,6 +296,23 @@ fn a_flag_that_has_no_effect_says_so_and_any_other_does_not() {
 }
 
 #[test]
+fn what_is_wrong_is_told_in_the_form_that_is_asked_for() {
+    let (default, iso, json) = (LogFormat::Default, LogFormat::Iso8601, LogFormat::Json);
+    for (args, expected) in [
+        (&["--log-format=json", "--nope"][..], json),
+        (&["--nope", "--log-format", "json"], json),
+        (&["--log-format=json", "--log-format=xml"], json),
+        (&["--log-format=json", "--log-format=ISO8601"], iso),
+        (&["--log-format"], default),
+        (&["--log-formats=json", "--log-file=json", "json"], default),
+    ] {
+        let args = ["nereid"].iter().chain(args).map(OsString::from);
+        assert_eq!(wanted_log_format(args.clone()), expected, "{:?}", args.collect::<Vec<_>>());
+    }
+    assert_eq!(options(&["--log-format=json"]).log.format, json);
+}
+
+#[test]
 fn bad_values() {
     for (argument, reason) in [
         ("--http-port=x", "Invalid option value. Got x"),

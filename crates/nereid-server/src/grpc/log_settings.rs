@@ -93,6 +93,7 @@ mod tests {
             ("log_verbose_level", Some(Asked::Uint32Param(2)), LogChange { verbose: Some(2), ..none }),
             ("log_verbose_level", Some(Asked::Uint32Param(u32::MAX)), LogChange { verbose: Some(0), ..none }),
             ("log_format", text("ISO8601"), LogChange { format: Some(LogFormat::Iso8601), ..none }),
+            ("log_format", text("json"), LogChange { format: Some(LogFormat::Json), ..none }),
         ] {
             assert_eq!(change(&request(name, value)).unwrap(), expected, "{name}");
         }

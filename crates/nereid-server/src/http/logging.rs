@@ -82,6 +82,7 @@ mod tests {
             (r#"{"log_verbose_level":4294967299}"#, LogChange { verbose: Some(3), ..none }),
             (r#"{"log_verbose_level":2147483648}"#, LogChange { verbose: Some(0), ..none }),
             (r#"{"log_format":"ISO8601"}"#, LogChange { format: Some(LogFormat::Iso8601), ..none }),
+            (r#"{"log_format":"json"}"#, LogChange { format: Some(LogFormat::Json), ..none }),
         ] {
             assert_eq!(change(text).unwrap(), expected, "{text}");
         }

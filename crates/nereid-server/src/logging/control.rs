@@ -85,7 +85,8 @@ impl LogControl {
         tracing::callsite::rebuild_interest_cache();
     }
 
-    pub(super) fn format(&self) -> LogFormat {
+    /// The form of records now.
+    pub fn format(&self) -> LogFormat {
         unpack(self.shared.settings.load(Ordering::Relaxed)).format
     }
 
@@ -123,6 +124,12 @@ impl LogControl {
             }
     }
 
+    /// Whether errors are seen on the standard error.
+    pub fn shows_errors(&self) -> bool {
+        let options = self.options();
+        options.error && options.file.is_none()
+    }
+
     /// Writes a whole record. What cannot be written (a full disk, a closed pipe) is lost: logging must never
     /// stop the server, and there is no better place to complain.
     pub(super) fn write(&self, level: Level, record: &str) {
@@ -145,7 +152,7 @@ fn pack(options: &LogOptions) -> u64 {
     u64::from(options.info)
         | u64::from(options.warning) << 1
         | u64::from(options.error) << 2
-        | u64::from(options.format == LogFormat::Iso8601) << 3
+        | (options.format as u64) << 3
         | u64::from(options.verbose) << 32
 }
 
@@ -155,7 +162,11 @@ fn unpack(settings: u64) -> LogOptions {
         info: bit(0),
         warning: bit(1),
         error: bit(2),
-        format: if bit(3) { LogFormat::Iso8601 } else { LogFormat::Default },
+        format: match settings >> 3 & 3 {
+            1 => LogFormat::Iso8601,
+            2 => LogFormat::Json,
+            _ => LogFormat::Default,
+        },
         verbose: (settings >> 32) as u32,
         file: None,
     }

@@ -3,28 +3,35 @@
 use std::fmt::{self, Write};
 use std::str::FromStr;
 
+use tracing::Level;
+
 use super::civil::Civil;
+use super::json::quote;
 
 /// `--log-format`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
+    // The numbers are those of `pack` in `control.rs`.
     /// `LMMDD hh:mm:ss.uuuuuu <process> <file>:<line>] <message>`, `L` being I, W or E.
-    Default,
+    Default = 0,
     /// `YYYY-MM-DDThh:mm:ssZ L <process> <file>:<line>] <message>`.
-    Iso8601,
+    Iso8601 = 1,
+    /// A JSON object per line, see [`json`](super::json). Triton does not have it.
+    Json = 2,
 }
 
 impl LogFormat {
     pub(crate) const HELP: &str = "Form of messages: default starts them with 'LMMDD hh:mm:ss.ssssss', L being the \
-                                   level, ISO8601 with 'YYYY-MM-DDThh:mm:ssZ L'.";
+                                   level, ISO8601 with 'YYYY-MM-DDThh:mm:ssZ L'; json makes each a JSON object.";
 }
 
-/// Triton's names: `default` and `ISO8601`, exactly so.
+/// Triton's names, `default` and `ISO8601`, exactly so; and `json`.
 impl fmt::Display for LogFormat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Default => "default",
             Self::Iso8601 => "ISO8601",
+            Self::Json => "json",
         })
     }
 }
@@ -37,6 +44,7 @@ impl FromStr for LogFormat {
         match name {
             "default" => Ok(Self::Default),
             "ISO8601" => Ok(Self::Iso8601),
+            "json" => Ok(Self::Json),
             _ => Err(()),
         }
     }
@@ -45,8 +53,7 @@ impl FromStr for LogFormat {
 /// What stands before a message.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Preamble<'a> {
-    /// `I`, `W` or `E`; verbose messages are `I`.
-    pub(super) level: char,
+    pub(super) level: Level,
     pub(super) time: Civil,
     pub(super) process: u32,
     /// Path of the source file; its last part is shown.
@@ -54,29 +61,16 @@ pub(super) struct Preamble<'a> {
     pub(super) line: u32,
 }
 
-/// Appends a record and its line end to `text`.
-pub(super) fn record(
-    text: &mut String,
-    format: LogFormat,
-    preamble: &Preamble<'_>,
-    message: &str,
-    escape: bool,
-) {
-    let Preamble { level, time: t, process, file, line } = preamble;
-    let file = file.rsplit(['/', '\\']).next().unwrap_or(file);
-    let written = match format {
-        LogFormat::Default => write!(
-            text,
-            "{level}{:02}{:02} {:02}:{:02}:{:02}.{:06} {process} {file}:{line}] ",
-            t.month, t.day, t.hour, t.minute, t.second, t.microsecond
-        ),
-        LogFormat::Iso8601 => write!(
-            text,
-            "{}-{:02}-{:02}T{:02}:{:02}:{:02}Z {level} {process} {file}:{line}] ",
-            t.year, t.month, t.day, t.hour, t.minute, t.second
-        ),
-    };
-    debug_assert!(written.is_ok(), "writing to a String");
+impl Preamble<'_> {
+    /// Name of the source file, without its folders.
+    pub(super) fn file_name(&self) -> &str {
+        self.file.rsplit(['/', '\\']).next().unwrap_or(self.file)
+    }
+}
+
+/// Appends a record in one of Triton's two formats, and its line end, to `text`.
+pub(super) fn record(text: &mut String, iso: bool, preamble: &Preamble<'_>, message: &str, escape: bool) {
+    begin(text, iso, preamble);
     if escape {
         quote(text, message);
     } else {
@@ -85,23 +79,33 @@ pub(super) fn record(
     text.push('\n');
 }
 
-/// As a JSON string, the way RapidJSON writes it.
-fn quote(text: &mut String, message: &str) {
-    text.push('"');
-    for c in message.chars() {
-        match c {
-            '"' => text.push_str("\\\""),
-            '\\' => text.push_str("\\\\"),
-            '\u{8}' => text.push_str("\\b"),
-            '\u{c}' => text.push_str("\\f"),
-            '\n' => text.push_str("\\n"),
-            '\r' => text.push_str("\\r"),
-            '\t' => text.push_str("\\t"),
-            c if c < ' ' => text.push_str(&format!("\\u{:04X}", u32::from(c))),
-            c => text.push(c),
-        }
+/// Appends what stands before a message.
+pub(super) fn begin(text: &mut String, iso: bool, preamble: &Preamble<'_>) {
+    let Preamble { level, time: t, process, line, .. } = preamble;
+    let (level, file) = (letter(*level), preamble.file_name());
+    let written = if iso {
+        write!(
+            text,
+            "{}-{:02}-{:02}T{:02}:{:02}:{:02}Z {level} {process} {file}:{line}] ",
+            t.year, t.month, t.day, t.hour, t.minute, t.second
+        )
+    } else {
+        write!(
+            text,
+            "{level}{:02}{:02} {:02}:{:02}:{:02}.{:06} {process} {file}:{line}] ",
+            t.month, t.day, t.hour, t.minute, t.second, t.microsecond
+        )
+    };
+    debug_assert!(written.is_ok(), "writing to a String");
+}
+
+/// Verbose messages are `I`.
+fn letter(level: Level) -> char {
+    match level {
+        Level::ERROR => 'E',
+        Level::WARN => 'W',
+        _ => 'I',
     }
-    text.push('"');
 }
 
 #[cfg(test)]
@@ -110,17 +114,17 @@ mod tests {
     use std::time::Duration;
 
     #[track_caller]
-    fn check(format: LogFormat, message: &str, escape: bool, expected: &str) {
+    fn check(iso: bool, message: &str, escape: bool, expected: &str) {
         let time = Civil::from_unix(Duration::new(1_709_210_096, 7_089_999));
-        let preamble = Preamble { level: 'W', time, process: 42, file: "crates/a/src/serve.rs", line: 7 };
+        let preamble = Preamble { level: Level::WARN, time, process: 42, file: "crates/a/src/serve.rs", line: 7 };
         let mut text = String::new();
-        record(&mut text, format, &preamble, message, escape);
+        record(&mut text, iso, &preamble, message, escape);
         assert_eq!(text, expected);
     }
 
     #[test]
     fn formats() {
-        let (default, iso) = (LogFormat::Default, LogFormat::Iso8601);
+        let (default, iso) = (false, true);
         check(default, "hello", true, "W0229 12:34:56.007089 42 serve.rs:7] \"hello\"\n");
         check(default, "hello", false, "W0229 12:34:56.007089 42 serve.rs:7] hello\n");
         check(iso, "hello", true, "2024-02-29T12:34:56Z W 42 serve.rs:7] \"hello\"\n");
@@ -130,7 +134,7 @@ mod tests {
     #[test]
     fn a_message_cannot_fake_a_record() {
         check(
-            LogFormat::Default,
+            false,
             "x\nE0229 \"\\/\t\r\u{8}\u{c}\u{1b}[31m\u{7f}é",
             true,
             "W0229 12:34:56.007089 42 serve.rs:7] \"x\\nE0229 \\\"\\\\/\\t\\r\\b\\f\\u001B[31m\u{7f}é\"\n",
@@ -139,9 +143,10 @@ mod tests {
 
     #[test]
     fn names() {
-        for format in [LogFormat::Default, LogFormat::Iso8601] {
+        for format in [LogFormat::Default, LogFormat::Iso8601, LogFormat::Json] {
             assert_eq!(format.to_string().parse(), Ok(format));
         }
         assert_eq!("iso8601".parse::<LogFormat>(), Err(()));
+        assert_eq!("JSON".parse::<LogFormat>(), Err(()));
     }
 }

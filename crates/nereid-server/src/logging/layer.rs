@@ -1,17 +1,18 @@
-//! From a `tracing` event to a record: message first, then the fields as ` key=value`.
+//! From a `tracing` event to a record. As text it is the message first, then the fields as ` key=value`.
 
 use std::fmt::{self, Write};
 
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::subscriber::Interest;
-use tracing::{Event, Level, Metadata, Subscriber};
+use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
 use super::civil::Civil;
 use super::control::LogControl;
-use super::format::{Preamble, record};
+use super::format::{self, LogFormat, Preamble};
+use super::json;
 
 /// Writes events as Triton writes its log.
 #[derive(Debug)]
@@ -43,25 +44,23 @@ impl<S: Subscriber> Layer<S> for LogLayer {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let metadata = event.metadata();
         let preamble = Preamble {
-            level: letter(*metadata.level()),
+            level: *metadata.level(),
             time: Civil::now(),
             process: self.process,
             file: metadata.file().unwrap_or_else(|| metadata.target()),
             line: metadata.line().unwrap_or(0),
         };
-        let mut message = String::new();
-        event.record(&mut Fields { message: &mut message, empty: true });
-        let mut text = String::with_capacity(message.len() + 64);
-        record(&mut text, self.control.format(), &preamble, &message, self.control.escapes());
+        let format = self.control.format();
+        let mut text = String::with_capacity(256);
+        if format == LogFormat::Json {
+            json::record(&mut text, &preamble, event);
+        } else {
+            let mut message = String::new();
+            event.record(&mut Fields { message: &mut message, empty: true });
+            let iso = format == LogFormat::Iso8601;
+            format::record(&mut text, iso, &preamble, &message, self.control.escapes());
+        }
         self.control.write(*metadata.level(), &text);
-    }
-}
-
-fn letter(level: Level) -> char {
-    match level {
-        Level::ERROR => 'E',
-        Level::WARN => 'W',
-        _ => 'I',
     }
 }
 

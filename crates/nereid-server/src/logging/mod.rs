@@ -1,4 +1,4 @@
-//! Log messages in Triton's formats, on Triton's streams, from `tracing` events.
+//! Log messages in Triton's formats or as JSON, on Triton's streams, from `tracing` events.
 //!
 //! ERROR, WARN and INFO are Triton's levels; DEBUG is verbose level 1, TRACE verbose level 2 and above. Spans are
 //! not shown. What is switched off costs one load per call site, as `tracing` caches the answer.
@@ -6,7 +6,9 @@
 mod civil;
 mod control;
 mod format;
+mod json;
 mod layer;
+mod outside;
 
 #[cfg(test)]
 mod tests;
@@ -18,6 +20,7 @@ use tracing_subscriber::layer::SubscriberExt;
 
 pub use control::{LogChange, LogControl};
 pub use format::LogFormat;
+pub use outside::complain;
 
 /// Settings of the log, as the command line gives them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,5 +70,6 @@ pub fn init(options: &LogOptions) -> Result<LogControl> {
     let subscriber = tracing_subscriber::registry().with(control.layer());
     tracing::subscriber::set_global_default(subscriber)
         .map_err(|_| Error::internal("the log of this process is set up already"))?;
+    outside::record_panics(control.clone());
     Ok(control)
 }

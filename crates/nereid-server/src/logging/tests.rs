@@ -77,6 +77,69 @@ fn fields_follow_the_message() {
     assert_eq!(records, [r#"I "loaded it model=m\"x version=3 took=[1, 2]""#, r#"W "reason=no message""#]);
 }
 
+/// What `act` logs as JSON.
+fn logged_json(act: impl FnOnce(&LogControl)) -> Vec<serde_json::Value> {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("log");
+    let options = LogOptions {
+        file: Some(path.clone()),
+        format: LogFormat::Json,
+        verbose: 2,
+        ..LogOptions::default()
+    };
+    let control = LogControl::new(&options, false).unwrap();
+    with_default(tracing_subscriber::registry().with(control.layer()), || act(&control));
+    let text = fs::read_to_string(&path).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn json_records_have_typed_fields() {
+    let records = logged_json(|control| {
+        tracing::info!(
+            model = "m\"x\n",
+            version = 3u64,
+            less = -1i64,
+            share = 0.5,
+            none = f64::NAN,
+            ok = true,
+            took = ?["a\nb"],
+            shown = %"x\ty",
+            message_too = 1,
+            "level \"{}\"\n{{}}",
+            "it"
+        );
+        tracing::error!(reason = "no message");
+        tracing::trace!("no fields");
+        control.change(&LogChange { format: Some(LogFormat::Iso8601), ..LogChange::default() });
+        control.change(&LogChange { format: Some(LogFormat::Json), ..LogChange::default() });
+        tracing::debug!("");
+    });
+    let process = std::process::id();
+    let levels: Vec<_> = records.iter().map(|r| (&r["level"], &r["verbose_level"])).collect();
+    let shown = serde_json::json!(["INFO", "ERROR", "TRACE", "DEBUG", null, 2, 1]);
+    let none = &shown[4];
+    assert_eq!(
+        levels,
+        [(&shown[0], none), (&shown[1], none), (&shown[2], &shown[5]), (&shown[3], &shown[6])]
+    );
+    for record in &records {
+        assert_eq!(record["process"], process);
+        assert!(record["source"].as_str().unwrap().starts_with("tests.rs:"), "{record}");
+        assert_eq!(record["time"].as_str().unwrap().len(), "2024-02-29T12:34:56.007089Z".len());
+    }
+    assert_eq!(records[0]["message"], "level \"it\"\n{}");
+    assert_eq!(
+        records[0]["fields"],
+        serde_json::json!({
+            "model": "m\"x\n", "version": 3, "less": -1, "share": 0.5, "none": "NaN", "ok": true,
+            "took": "[\"a\\nb\"]", "shown": "x\ty", "message_too": 1
+        })
+    );
+    assert_eq!((&records[1]["message"], &records[1]["fields"]["reason"]), (&"".into(), &"no message".into()));
+    assert!(records[2..].iter().all(|record| record.get("fields").is_none()));
+}
+
 #[test]
 fn settings_change_while_call_sites_are_cached() {
     let records = logged(LogOptions::default(), false, |control, path| {
