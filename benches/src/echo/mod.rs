@@ -36,8 +36,20 @@ pub fn start(sample: &Sample, shards: usize) -> Result<Endpoint> {
         let (Ok(http), Ok(grpc)) = (http.listen(), grpc.listen()) else { return };
         let drain = Drain::new(); // never asked to drain: it ends with the process
         tokio::join!(
-            serve(http, http_router, ServeOptions::plain(Protocol::Http1), shards.clone(), drain.draining()),
-            serve(grpc, grpc_router, ServeOptions::plain(Protocol::Http2), shards.clone(), drain.draining()),
+            serve(
+                http,
+                |_| http_router.clone(),
+                ServeOptions::plain(Protocol::Http1),
+                shards.clone(),
+                drain.draining()
+            ),
+            serve(
+                grpc,
+                |_| grpc_router.clone(),
+                ServeOptions::plain(Protocol::Http2),
+                shards.clone(),
+                drain.draining()
+            ),
         );
     };
     std::thread::Builder::new().name("acceptor".into()).spawn(move || acceptor.block_on(accept))?;

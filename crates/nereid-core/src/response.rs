@@ -35,6 +35,8 @@ pub struct Timing {
     pub compute_done: Timestamp,
     /// The responses of the batch were made.
     pub compute_end: Timestamp,
+    /// It was answered from the response cache, at the last four of these moments.
+    pub cache_hit: bool,
 }
 
 /// One output tensor; `data` as in [`crate::InputTensor`], or empty when it was written to the place on a GPU that the

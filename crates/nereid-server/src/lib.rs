@@ -3,6 +3,7 @@
 //! The way of a request: [`serve`] accepts, `http` or `grpc` decode, [`service`] looks up, validates and
 //! enqueues, a scheduler's instance runs, and `http` or `grpc` encode.
 
+pub mod access;
 mod backends;
 mod caches;
 mod classification;

@@ -3,10 +3,10 @@
 
 use std::process::ExitCode;
 
-use nereid_server::cli::{self, Parsed};
-use nereid_server::run::{Ended, run};
-use nereid_server::logging::{self, LogFormat, complain};
 use nereid_server::TRITON_VERSION;
+use nereid_server::cli::{self, Parsed};
+use nereid_server::logging::{self, LogFormat, complain};
+use nereid_server::run::{Ended, run};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -43,6 +43,7 @@ pub async fn run(options: Options, log: LogControl) -> anyhow::Result<Ended> {
     let gpus = (*enabled && families.gpu).then(|| metrics::start_gpus(families.interval)).flatten();
     let Some(service) = load(&options, &mut signals).await? else { return Ok(Ended::Clean) };
     let service = Arc::new(service.with_log_and_traces(log, tracer));
+    service.access().switch(options.access_log)?;
     let drains = Drains::new();
     ports.serve(&options, transport, &service, gpus, &drains)?;
     signals.any().await;
@@ -165,7 +166,7 @@ impl Ports {
             let listener = listen(bound, "GRPCInferenceService")?;
             tokio::spawn(serve(
                 listener,
-                router,
+                service.access().around(router, Protocol::Http2),
                 transport.grpc,
                 shards.clone(),
                 drains.inference.draining(),
@@ -182,7 +183,7 @@ impl Ports {
             let listener = listen(bound, "HTTPService")?;
             tokio::spawn(serve(
                 listener,
-                router,
+                service.access().around(router, Protocol::Http1),
                 transport.http,
                 shards.clone(),
                 drains.inference.draining(),
@@ -193,7 +194,7 @@ impl Ports {
             let listener = listen(bound, "Metrics Service")?;
             tokio::spawn(serve(
                 listener,
-                router,
+                move |_| router.clone(),
                 ServeOptions::plain(Protocol::Http1),
                 shards,
                 drains.metrics.draining(),

@@ -13,6 +13,7 @@ use nereid_repository::{ModelVersion, Repository};
 use nereid_scheduler::{Lead, Queued, Ticket};
 use tokio::sync::{Semaphore, oneshot};
 
+use crate::access::AccessLog;
 use crate::gpus::Gpus;
 use crate::logging::LogControl;
 use crate::off_the_loop::off_the_loop;
@@ -36,6 +37,7 @@ pub struct Service {
     exiting: AtomicBool,
     controls: Arc<Semaphore>,
     log: LogControl,
+    access: AccessLog,
     tracer: Tracer,
     gpus: Gpus,
 }
@@ -62,6 +64,7 @@ impl Service {
             leaving: AtomicBool::new(false),
             exiting: AtomicBool::new(false),
             controls: Arc::new(Semaphore::new(MAX_CONTROLS)),
+            access: AccessLog::new(log.clone()),
             log,
             tracer,
             gpus: Gpus::default(),
@@ -82,12 +85,17 @@ impl Service {
     /// With the log that clients see and change, and with traces of requests.
     #[must_use]
     pub fn with_log_and_traces(self, log: LogControl, tracer: Tracer) -> Self {
-        Self { log, tracer, ..self }
+        Self { access: AccessLog::new(log.clone()), log, tracer, ..self }
     }
 
     /// The log.
     pub fn log(&self) -> &LogControl {
         &self.log
+    }
+
+    /// The access log, off unless somebody has switched it on.
+    pub fn access(&self) -> &AccessLog {
+        &self.access
     }
 
     /// The traces.

@@ -10,7 +10,7 @@ use crate::run::Ended;
 use crate::serve::Drain;
 use crate::service::Service;
 
-/// How long traces that are still to be written may take at the end.
+/// How long traces, and lines of the access log, that are still to be written may take at the end.
 const LAST_TRACES: Duration = Duration::from_secs(5);
 /// How long the last scrape may take.
 const LAST_SCRAPE: Duration = Duration::from_secs(1);
@@ -67,6 +67,7 @@ pub(crate) async fn end(service: Arc<Service>, drains: Drains, timeout: Duration
     let left = tokio::task::spawn_blocking(move || {
         let left = service.repository().shutdown(rest);
         service.tracer().finish(LAST_TRACES);
+        service.access().finish(LAST_TRACES);
         left
     })
     .await;

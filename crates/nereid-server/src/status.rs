@@ -24,6 +24,11 @@ pub(crate) fn http(error: &Error) -> StatusCode {
     statuses(error.code()).0
 }
 
+/// gRPC status code of `error`.
+pub(crate) fn grpc_code(error: &Error) -> tonic::Code {
+    statuses(error.code()).1
+}
+
 /// gRPC status of `error`, with its message, cut where a client would refuse the whole status.
 pub(crate) fn grpc(error: &Error) -> tonic::Status {
     tonic::Status::new(statuses(error.code()).1, brief(error.message()))

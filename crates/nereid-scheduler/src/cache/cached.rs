@@ -235,6 +235,7 @@ impl Cached {
             inputs_ready: now,
             compute_done: now,
             compute_end: now,
+            cache_hit: true,
         }
     }
 

@@ -171,7 +171,15 @@ impl ExecutionTimes {
     /// The moments of a request that was queued at `enqueued` and ran in this execution.
     pub fn timing(&self, enqueued: Timestamp) -> Timing {
         let Self { compute_start, inputs_ready, compute_done, end } = *self;
-        Timing { queue_start: enqueued, compute_start, inputs_ready, compute_done, compute_end: end }
+        let compute_end = end;
+        Timing {
+            queue_start: enqueued,
+            compute_start,
+            inputs_ready,
+            compute_done,
+            compute_end,
+            ..Timing::default()
+        }
     }
 }
 
@@ -197,7 +205,14 @@ impl ComputeTimes {
         let inputs_ready = after(start, self.input_ns);
         let compute_done = after(inputs_ready, self.infer_ns);
         let compute_end = after(compute_done, self.output_ns);
-        Timing { queue_start: start, compute_start: start, inputs_ready, compute_done, compute_end }
+        Timing {
+            queue_start: start,
+            compute_start: start,
+            inputs_ready,
+            compute_done,
+            compute_end,
+            ..Timing::default()
+        }
     }
 
     pub(super) fn total_ns(&self) -> u64 {

@@ -234,6 +234,7 @@ mod tests {
                 inputs_ready: at(start + 3),
                 compute_done: at(start + 6),
                 compute_end: at(start + 10),
+                ..Timing::default()
             });
         }
         assert_eq!(spent, ComputeTimes { input_ns: 4_000, infer_ns: 6_000, output_ns: 8_000 });

@@ -26,6 +26,8 @@ pub struct Options {
     /// `--allow-client-shm`: clients may register shared memory regions.
     pub allow_client_shm: bool,
     pub log: LogOptions,
+    /// `--access-log`: a line per request, which Triton does not have.
+    pub access_log: bool,
     pub trace: TraceOptions,
     pub repository: RepositoryOptions,
     pub http: HttpEndpoint,
@@ -248,6 +250,7 @@ impl Default for Options {
             shutdown_delay_secs: 0,
             allow_client_shm: false,
             log: LogOptions::default(),
+            access_log: false,
             trace: TraceOptions::default(),
             repository: RepositoryOptions {
                 paths: Vec::new(),

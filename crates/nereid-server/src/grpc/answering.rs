@@ -1,6 +1,7 @@
 //! One request of a stream, from when it was read until its answer can be written. Knows nothing of the
 //! stream.
 
+use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -9,12 +10,14 @@ use nereid_protocol::inference::ModelInferResponse;
 use tonic::Status;
 
 use super::infer::{Decoded, Started};
+use crate::access::Access;
 use crate::service::Service;
 
 /// A request whose answer is awaited. Dropping it cancels the request.
 pub(super) struct Answering {
     held_bytes: usize,
     state: State,
+    access: Access,
 }
 
 enum State {
@@ -49,27 +52,28 @@ impl Answering {
         id: String,
         message_bytes: usize,
         decoded: Result<Decoded>,
+        access: Access,
     ) -> Self {
-        match decoded.and_then(|decoded| decoded.start(service)) {
+        match decoded.and_then(|decoded| decoded.start(service, access.clone())) {
             Ok(started) => {
                 // The first is larger if tensors came from shared memory.
                 let held_bytes = started.input_bytes().max(message_bytes);
-                Self { held_bytes, state: State::Running(started) }
+                Self { held_bytes, state: State::Running(started), access }
             }
-            Err(error) => Self::refuse(id, error),
+            Err(error) => Self::refuse(id, error, access),
         }
     }
 
     /// A request that is refused as it comes.
-    pub(super) fn refuse(id: String, error: Error) -> Self {
+    pub(super) fn refuse(id: String, error: Error, access: Access) -> Self {
         // Both may be as long as the client likes, which may have named a model that there is not.
         let held_bytes = id.len() + error.message().len();
-        Self { held_bytes, state: State::Known(Some(Answer::Refused { id, error })) }
+        Self { held_bytes, state: State::Known(Some(Answer::Refused { id, error })), access }
     }
 
     /// The end of a stream that cannot be read on.
     pub(super) fn broken(status: Status) -> Self {
-        Self { held_bytes: 0, state: State::Known(Some(Answer::Broken(status))) }
+        Self { held_bytes: 0, state: State::Known(Some(Answer::Broken(status))), access: Access::default() }
     }
 
     /// Size of what is kept until the answer is written.
@@ -79,15 +83,16 @@ impl Answering {
 }
 
 impl Future for Answering {
-    /// The answer, and [`Self::held_bytes`], which it frees.
-    type Output = (Answer, usize);
+    /// The answer, [`Self::held_bytes`], which it frees, and the request's line, which ends with it.
+    type Output = (Answer, usize, Access);
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let held_bytes = self.held_bytes;
-        let started = match &mut self.state {
+        let this = &mut *self;
+        let started = match &mut this.state {
             State::Running(started) => started,
             State::Known(answer) => {
-                return answer.take().map_or(Poll::Pending, |answer| Poll::Ready((answer, held_bytes)));
+                let Some(answer) = answer.take() else { return Poll::Pending };
+                return Poll::Ready((answer, this.held_bytes, mem::take(&mut this.access)));
             }
         };
         let result = ready!(Pin::new(&mut *started).poll(context));
@@ -95,6 +100,6 @@ impl Future for Answering {
             Ok(response) => Answer::Done(response),
             Err(error) => Answer::Failed { response: started.named(), error },
         };
-        Poll::Ready((answer, held_bytes))
+        Poll::Ready((answer, this.held_bytes, mem::take(&mut this.access)))
     }
 }

@@ -8,9 +8,11 @@ use std::task::{Context, Poll, ready};
 use nereid_core::{InferRequest, InferResponse, Result};
 use nereid_protocol::inference::{ModelInferRequest, ModelInferResponse};
 use nereid_repository::ModelVersion;
+use prost::Message;
 
 use super::decode::{self, Forwarded, Outputs};
 use super::encode;
+use crate::access::Access;
 use crate::service::{Pending, Service};
 use crate::trace::{Arrived, Event, Trace};
 use crate::version;
@@ -18,7 +20,7 @@ use crate::version;
 /// What has happened to a request that is there: a message is handed over whole, so reading it takes no time here.
 const RECEIVED: [Event; 2] = [Event::GrpcWaitreadStart, Event::GrpcWaitreadEnd];
 
-/// Answers one request that has `arrived`, to which the `forwarded` metadata belong.
+/// Answers one request that has `arrived`, to which the `forwarded` metadata belong, and tells `access` what happens.
 ///
 /// # Errors
 /// Whatever the model's client is to see.
@@ -27,12 +29,23 @@ pub(super) async fn infer(
     request: ModelInferRequest,
     forwarded: Forwarded,
     arrived: Option<Arrived>,
+    access: Access,
 ) -> Result<ModelInferResponse> {
+    tell(&access, &request, || request.encoded_len());
     let mut decoded = decode(service, request, &forwarded, arrived)?;
     if decoded.has_more_to_read() {
         decoded = decoded.read(service).await?;
     }
-    decoded.start(service)?.await
+    let message = decoded.start(service, access.clone())?.await?;
+    access.sent(|| message.encoded_len());
+    Ok(message)
+}
+
+/// Tells `access` what came, which has so many bytes.
+pub(super) fn tell(access: &Access, request: &ModelInferRequest, bytes: impl FnOnce() -> usize) {
+    access.id(&request.id);
+    access.model(&request.model_name);
+    access.received(bytes);
 }
 
 /// A request that is understood.
@@ -53,6 +66,7 @@ pub(super) struct Started {
     input_bytes: usize,
     outputs: Outputs,
     trace: Trace,
+    access: Access,
 }
 
 type Writing = Pin<Box<dyn Future<Output = Result<InferResponse>> + Send>>;
@@ -104,16 +118,17 @@ impl Decoded {
         Ok(Self { request, outputs, ..self })
     }
 
-    /// Puts the request into the queue of its model, at once.
+    /// Puts the request into the queue of its model, at once, and tells `access` what comes of it.
     ///
     /// # Errors
     /// The request does not fit the model, or the queue refuses it.
-    pub(super) fn start(self, service: &Service) -> Result<Started> {
+    pub(super) fn start(self, service: &Service, access: Access) -> Result<Started> {
         let Self { request, model, arrived, named, outputs } = self;
         let mut trace = service.tracer().sample(&model.id.name, arrived, &RECEIVED);
+        access.request(&model, &request);
         let input_bytes = request.inputs.iter().map(|input| input.data.len()).sum();
         match service.start(model, request, &mut trace) {
-            Ok(pending) => Ok(Started { pending, writing: None, named, input_bytes, outputs, trace }),
+            Ok(pending) => Ok(Started { pending, writing: None, named, input_bytes, outputs, trace, access }),
             Err(error) => {
                 drop(until_sent(Err(error.clone()), trace));
                 Err(error)
@@ -143,6 +158,9 @@ impl Started {
         if self.writing.is_none() {
             let answer = ready!(Pin::new(&mut self.pending).poll(context));
             self.trace.ended(&answer);
+            if let Ok(response) = &answer {
+                self.access.answered(response);
+            }
             match (self.outputs.windows.clone(), answer) {
                 (Some(windows), Ok(response)) => {
                     self.writing = Some(Box::pin(async move { windows.write(response).await }));

@@ -1,5 +1,7 @@
 //! `LogSettings` (`grpc_server.cc`, `RegisterLogging`). A request that is refused changes nothing; in Triton it does
 //! what stands before the mistake.
+//!
+//! `access_log`, which Triton does not have, switches the access log; it is shown while that is on.
 
 use nereid_core::{Error, Result};
 use nereid_protocol::inference::log_settings_request::setting_value::ParameterChoice as Asked;
@@ -16,7 +18,11 @@ use crate::service::Service;
 /// The request names the log's file, or a value of the wrong type.
 pub(super) fn answer(service: &Service, request: &LogSettingsRequest) -> Result<LogSettingsResponse> {
     if !request.settings.is_empty() {
-        service.log().change(&change(request)?);
+        let change = change(request)?;
+        if let Some(on) = boolean(request, "access_log")? {
+            service.access().switch(on)?;
+        }
+        service.log().change(&change);
     }
     let options = service.log().options();
     let settings = [
@@ -28,7 +34,8 @@ pub(super) fn answer(service: &Service, request: &LogSettingsRequest) -> Result<
         ("log_format", Told::StringParam(options.format.to_string())),
     ];
     let told = |(name, value): (&str, _)| (name.to_owned(), SettingValue { parameter_choice: Some(value) });
-    Ok(LogSettingsResponse { settings: settings.into_iter().map(told).collect() })
+    let access = service.access().is_on().then_some(("access_log", Told::BoolParam(true)));
+    Ok(LogSettingsResponse { settings: settings.into_iter().chain(access).map(told).collect() })
 }
 
 fn change(request: &LogSettingsRequest) -> Result<LogChange> {

@@ -144,9 +144,10 @@ impl GrpcInferenceService for Grpc {
     }
 
     async fn model_infer(&self, request: Request<ModelInferRequest>) -> Answer<ModelInferResponse> {
+        let access = self.service.access().of(request.extensions());
         let forwarded = decode::forwarded(self.header_forward.as_deref(), request.metadata());
         let arrived = self.service.tracer().arrived(|| TraceContext::of(request.metadata().as_ref()));
-        answer(infer::infer(&self.service, request.into_inner(), forwarded, arrived).await)
+        answer(infer::infer(&self.service, request.into_inner(), forwarded, arrived, access).await)
     }
 
     async fn model_stream_infer(
@@ -172,6 +173,7 @@ impl GrpcInferenceService for Grpc {
         &self,
         request: Request<RepositoryModelLoadRequest>,
     ) -> Answer<RepositoryModelLoadResponse> {
+        self.service.access().of(request.extensions()).model(&request.get_ref().model_name);
         control::load(self.service.clone(), request.into_inner()).await
     }
 
@@ -179,6 +181,7 @@ impl GrpcInferenceService for Grpc {
         &self,
         request: Request<RepositoryModelUnloadRequest>,
     ) -> Answer<RepositoryModelUnloadResponse> {
+        self.service.access().of(request.extensions()).model(&request.get_ref().model_name);
         control::unload(self.service.clone(), request.into_inner()).await
     }
 

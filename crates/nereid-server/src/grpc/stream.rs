@@ -13,12 +13,13 @@ use futures_util::{FutureExt, Stream, StreamExt};
 use nereid_core::{Error, Parameter};
 use nereid_protocol::inference::{ModelInferRequest, ModelInferResponse, ModelStreamInferResponse};
 use prost::Message;
-use tonic::{Request, Status, Streaming};
+use tonic::{Code, Request, Status, Streaming};
 
 use super::answering::{Answer, Answering};
 use super::decode::Forwarded;
 use super::infer::Decoded;
 use super::{encode, infer};
+use crate::access::{Access, Caller};
 use crate::serve::Draining;
 use crate::service::Service;
 use crate::status;
@@ -39,8 +40,8 @@ pub(super) type Responses = Pin<Box<dyn Stream<Item = Result<ModelStreamInferRes
 /// Ends when the server drains.
 type DrainingStarted = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// The id of a request, its size on the wire, and the request once it is complete.
-type Reading = Pin<Box<dyn Future<Output = (String, usize, nereid_core::Result<Decoded>)> + Send>>;
+/// The id of a request, its size on the wire, the request once it is complete, and its line.
+type Reading = Pin<Box<dyn Future<Output = (String, usize, nereid_core::Result<Decoded>, Access)> + Send>>;
 
 /// Serves one stream. Dropping the responses cancels what waits or runs.
 ///
@@ -55,8 +56,10 @@ pub(super) fn serve(
     let grpc_errors = request.metadata().get(GRPC_ERROR).is_some_and(|value| value == "true");
     let draining = Box::pin(async move { draining.started().await });
     let context = TraceContext::of(request.metadata().as_ref());
+    let caller = request.extensions().get::<Caller>().cloned();
     let session = Session::new(service, request.into_inner(), draining);
-    Box::pin(Session { forwarded, context, grpc_errors, ..session })
+    let caller = caller.unwrap_or(session.caller);
+    Box::pin(Session { forwarded, context, grpc_errors, caller, ..session })
 }
 
 /// One stream: the client's requests in, answers out.
@@ -76,6 +79,8 @@ struct Session<R> {
     /// The client's trace, to which each of its requests belongs.
     context: Option<Arc<TraceContext>>,
     grpc_errors: bool,
+    /// Whose requests these are, for the access log.
+    caller: Caller,
     /// Ends when the server drains; `None` from then on.
     draining: Option<DrainingStarted>,
 }
@@ -95,6 +100,7 @@ where
             forwarded: None,
             context: None,
             grpc_errors: false,
+            caller: Caller::unknown("ModelStreamInfer"),
             draining: Some(draining),
         }
     }
@@ -125,9 +131,9 @@ where
     /// The next request, started or known to fail.
     fn poll_request(&mut self, context: &mut Context<'_>) -> Poll<Option<Answering>> {
         if let Some(reading) = &mut self.reading {
-            let (id, message_bytes, decoded) = ready!(reading.poll_unpin(context));
+            let (id, message_bytes, decoded, access) = ready!(reading.poll_unpin(context));
             self.reading = None;
-            return Poll::Ready(Some(Answering::start(&self.service, id, message_bytes, decoded)));
+            return Poll::Ready(Some(Answering::start(&self.service, id, message_bytes, decoded, access)));
         }
         let Some(requests) = &mut self.requests else { return Poll::Ready(None) };
         let request = match ready!(requests.poll_next_unpin(context)) {
@@ -138,23 +144,38 @@ where
             }
         };
         let (id, message_bytes) = (request.id.clone(), request.encoded_len());
+        let access = self.service.access().begin(&self.caller);
+        infer::tell(&access, &request, || message_bytes);
         if self.draining.is_none() {
-            return Poll::Ready(Some(Answering::refuse(id, Error::unavailable(DRAINING))));
+            return Poll::Ready(Some(Answering::refuse(id, Error::unavailable(DRAINING), access)));
         }
         let arrived = self.service.tracer().arrived(|| self.context.clone());
         match infer::decode(&self.service, request, &self.forwarded, arrived) {
             Ok(decoded) if decoded.has_more_to_read() => {
                 let service = self.service.clone();
-                let reading = async move { (id, message_bytes, decoded.read(&service).await) };
+                let reading = async move { (id, message_bytes, decoded.read(&service).await, access) };
                 self.reading = Some(Box::pin(reading));
                 self.poll_request(context)
             }
-            decoded => Poll::Ready(Some(Answering::start(&self.service, id, message_bytes, decoded))),
+            decoded => Poll::Ready(Some(Answering::start(&self.service, id, message_bytes, decoded, access))),
         }
     }
 
-    /// The message for an answer.
-    fn write(&mut self, answer: Answer) -> Result<ModelStreamInferResponse, Status> {
+    /// The message for an answer, which is then over for `access`.
+    fn write(&mut self, answer: Answer, access: &Access) -> Result<ModelStreamInferResponse, Status> {
+        match &answer {
+            Answer::Done(_) => access.grpc(Code::Ok, ""),
+            Answer::Failed { error, .. } | Answer::Refused { error, .. } => {
+                access.grpc(status::grpc_code(error), error.message());
+            }
+            Answer::Broken(_) => {} // no request
+        }
+        let message = self.message(answer)?;
+        access.sent(|| message.encoded_len());
+        Ok(message)
+    }
+
+    fn message(&mut self, answer: Answer) -> Result<ModelStreamInferResponse, Status> {
         match answer {
             Answer::Done(mut response) => {
                 let bytes = response.raw_output_contents.iter().map(|contents| contents.len()).sum();
@@ -192,9 +213,9 @@ where
         let this = self.get_mut();
         this.read(context);
         match this.in_flight.poll_next_unpin(context) {
-            Poll::Ready(Some((answer, held_bytes))) => {
+            Poll::Ready(Some((answer, held_bytes, access))) => {
                 this.held_bytes -= held_bytes;
-                Poll::Ready(Some(this.write(answer)))
+                Poll::Ready(Some(this.write(answer, &access)))
             }
             Poll::Pending => Poll::Pending,
             Poll::Ready(None) if this.reading.is_some() => Poll::Pending,

@@ -37,6 +37,7 @@ async fn answer(
 ) -> Result<Response, Refused> {
     let arrived = http.service.tracer().arrived(|| TraceContext::of(request.headers()));
     let (parts, body) = request.into_parts();
+    let access = http.service.access().of(&parts.extensions);
     let model = path.version().and_then(|v| http.service.model(&path.name, v)).map_err(Refused::Text)?;
     *trace = http.service.tracer().sample(&path.name, arrived, &[Event::HttpRecvStart]);
     let Some(encoding) = Encoding::of_request(&parts.headers) else { return Ok(reply::unknown_encoding()) };
@@ -45,6 +46,7 @@ async fn answer(
     let most = if encoding == Encoding::Identity { MAX_BODY_BYTES } else { limit };
     let body = body::read(body, most).await.map_err(Refused::Text)?;
     trace.mark(Event::HttpRecvEnd);
+    access.received(|| body.len());
     let body = decompress(encoding, body, limit).await.map_err(Refused::Text)?;
     let json_length = json_length(&parts.headers, &body).map_err(Refused::Text)?;
     let (mut request, outputs) = decode(body, json_length, &model, limit, &http.service).await?;
@@ -55,7 +57,9 @@ async fn answer(
         request = windows.read(request, &model.config, http.service.device_memory(&model)).await?;
     }
     let id = request.id.clone();
+    access.request(&model, &request);
     let mut response = http.service.infer(&model, request, trace).await?;
+    access.answered(&response);
     if let Some(windows) = &outputs.windows {
         response = windows.write(response).await.map_err(Refused::Text)?;
     }

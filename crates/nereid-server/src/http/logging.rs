@@ -1,5 +1,7 @@
 //! `/v2/logging`: the settings of the log (`http_server.cc`, `HandleLogging`). A request that is refused changes
 //! nothing; in Triton it does what stands before the mistake.
+//!
+//! `access_log`, which Triton does not have, switches the access log; it is shown while that is on.
 
 use axum::extract::{Request, State};
 use nereid_core::{Error, Result};
@@ -9,16 +11,21 @@ use serde::Serialize;
 use super::json::{self, Answer};
 use super::settings::member;
 use super::{Http, settings};
-use crate::logging::{self, LogChange, LogControl, LogFormat, verbose_level};
+use crate::logging::{self, LogChange, LogFormat, verbose_level};
+use crate::service::Service;
 
 pub(super) async fn get(State(http): State<Http>) -> Answer {
-    show(http.service.log())
+    show(&http.service)
 }
 
 pub(super) async fn set(State(http): State<Http>, request: Request) -> Answer {
-    let change = change(&settings::read(request).await?)?;
+    let settings = settings::read(request).await?;
+    let change = change(&settings)?;
+    if let Some(on) = member(&settings, "access_log", Json::as_bool)? {
+        http.service.access().switch(on)?;
+    }
     http.service.log().change(&change);
-    show(http.service.log())
+    show(&http.service)
 }
 
 fn change(settings: &Json) -> Result<LogChange> {
@@ -38,7 +45,7 @@ fn format(name: &str) -> Result<LogFormat> {
     name.parse().map_err(|()| Error::unavailable(format!("invalid argument for --log_format, got: {name}")))
 }
 
-fn show(log: &LogControl) -> Answer {
+fn show(service: &Service) -> Answer {
     #[derive(Serialize)]
     struct Settings {
         log_file: String,
@@ -47,8 +54,10 @@ fn show(log: &LogControl) -> Answer {
         log_error: bool,
         log_verbose_level: u32,
         log_format: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        access_log: Option<bool>,
     }
-    let options = log.options();
+    let options = service.log().options();
     json::write(&Settings {
         log_file: options.file_name(),
         log_info: options.info,
@@ -56,6 +65,7 @@ fn show(log: &LogControl) -> Answer {
         log_error: options.error,
         log_verbose_level: options.verbose,
         log_format: options.format.to_string(),
+        access_log: service.access().is_on().then_some(true),
     })
 }
 

@@ -44,7 +44,7 @@ impl LogControl {
     ///
     /// # Errors
     /// The log file cannot be opened.
-    pub(super) fn new(options: &LogOptions, escape: bool) -> Result<Self> {
+    pub(crate) fn new(options: &LogOptions, escape: bool) -> Result<Self> {
         let file = options.file.as_deref().map(open).transpose()?;
         let settings = AtomicU64::new(pack(options));
         Ok(Self { shared: Arc::new(Shared { settings, escape, file: Mutex::new(file) }) })
@@ -57,7 +57,7 @@ impl LogControl {
     }
 
     /// The layer that writes by these settings.
-    pub(super) fn layer(&self) -> LogLayer {
+    pub(crate) fn layer(&self) -> LogLayer {
         LogLayer::new(self.clone())
     }
 
@@ -128,6 +128,11 @@ impl LogControl {
     pub fn shows_errors(&self) -> bool {
         let options = self.options();
         options.error && options.file.is_none()
+    }
+
+    /// Writes whole lines of the access log, which no level switches off.
+    pub(crate) fn write_access(&self, lines: &str) {
+        self.write(Level::INFO, lines);
     }
 
     /// Writes a whole record. What cannot be written (a full disk, a closed pipe) is lost: logging must never

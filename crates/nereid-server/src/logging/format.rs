@@ -116,7 +116,8 @@ mod tests {
     #[track_caller]
     fn check(iso: bool, message: &str, escape: bool, expected: &str) {
         let time = Civil::from_unix(Duration::new(1_709_210_096, 7_089_999));
-        let preamble = Preamble { level: Level::WARN, time, process: 42, file: "crates/a/src/serve.rs", line: 7 };
+        let preamble =
+            Preamble { level: Level::WARN, time, process: 42, file: "crates/a/src/serve.rs", line: 7 };
         let mut text = String::new();
         record(&mut text, iso, &preamble, message, escape);
         assert_eq!(text, expected);

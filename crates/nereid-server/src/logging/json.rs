@@ -45,8 +45,14 @@ impl<'t> Object<'t> {
     }
 
     /// Ends the object.
-    pub(super) fn end(self) {
+    #[cfg(test)]
+    fn end(self) {
         self.text.push('}');
+    }
+
+    /// Ends the object and its line.
+    pub(super) fn end_line(self) {
+        self.text.push_str("}\n");
     }
 }
 
@@ -87,8 +93,7 @@ pub(super) fn record(text: &mut String, preamble: &Preamble<'_>, event: &Event<'
         members.fields.push('}');
         object.plain("fields", &members.fields);
     }
-    object.end();
-    text.push('\n');
+    object.end_line();
 }
 
 /// Appends `value` as a JSON string, the way RapidJSON writes it.

@@ -16,7 +16,7 @@ use super::json;
 
 /// Writes events as Triton writes its log.
 #[derive(Debug)]
-pub(super) struct LogLayer {
+pub(crate) struct LogLayer {
     control: LogControl,
     process: u32,
 }

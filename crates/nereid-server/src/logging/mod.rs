@@ -8,6 +8,7 @@ mod control;
 mod format;
 mod json;
 mod layer;
+mod members;
 mod outside;
 
 #[cfg(test)]
@@ -20,6 +21,7 @@ use tracing_subscriber::layer::SubscriberExt;
 
 pub use control::{LogChange, LogControl};
 pub use format::LogFormat;
+pub(crate) use members::Members;
 pub use outside::complain;
 
 /// Settings of the log, as the command line gives them.

@@ -18,10 +18,12 @@ use super::json;
 pub fn complain(format: LogFormat, message: &str) {
     let mut text = String::new();
     match format {
-        LogFormat::Json => json::begin(&mut text, &preamble(Location::caller()), message).end(),
-        LogFormat::Default | LogFormat::Iso8601 => text.push_str(message),
+        LogFormat::Json => json::begin(&mut text, &preamble(Location::caller()), message).end_line(),
+        LogFormat::Default | LogFormat::Iso8601 => {
+            text.push_str(message);
+            text.push('\n');
+        }
     }
-    text.push('\n');
     let _ = io::stderr().lock().write_all(text.as_bytes());
 }
 
@@ -47,8 +49,7 @@ fn record(panic: &PanicHookInfo<'_>) -> String {
         let _ = write!(frames, "{backtrace}"); // a String takes everything
         object.string("backtrace", &frames);
     }
-    object.end();
-    text.push('\n');
+    object.end_line();
     text
 }
 
@@ -72,8 +73,9 @@ mod tests {
     #[test]
     fn a_panic_is_a_record() {
         let directory = tempfile::tempdir().unwrap();
-        let file = Some(directory.path().join("log"));
-        let options = LogOptions { file: file.clone(), format: LogFormat::Json, ..LogOptions::default() };
+        let file = directory.path().join("log");
+        let options =
+            LogOptions { file: Some(file.clone()), format: LogFormat::Json, ..LogOptions::default() };
         let log = LogControl::new(&options, true).unwrap();
         record_panics(log.clone());
         let panicked = |what: &'static str| {
@@ -84,10 +86,11 @@ mod tests {
         log.change(&LogChange { format: Some(LogFormat::Default), ..LogChange::default() });
         panicked("a second");
         drop(panic::take_hook());
-        let text = fs::read_to_string(file.unwrap()).unwrap();
+        let text = fs::read_to_string(file).unwrap();
         let records = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
         // Other tests may panic meanwhile.
-        let ours: Vec<_> = records.filter(|record| record["message"].as_str().unwrap().contains('"')).collect();
+        let ours: Vec<_> =
+            records.filter(|record| record["message"].as_str().unwrap().contains('"')).collect();
         let [record] = &ours[..] else { panic!("{ours:?}") };
         assert_eq!(record["message"], "thread 'the \"thread\"' panicked: a first\n{");
         assert!(record["source"].as_str().unwrap().starts_with("outside.rs:"), "{record}");

@@ -81,12 +81,8 @@ fn fields_follow_the_message() {
 fn logged_json(act: impl FnOnce(&LogControl)) -> Vec<serde_json::Value> {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("log");
-    let options = LogOptions {
-        file: Some(path.clone()),
-        format: LogFormat::Json,
-        verbose: 2,
-        ..LogOptions::default()
-    };
+    let options =
+        LogOptions { file: Some(path.clone()), format: LogFormat::Json, verbose: 2, ..LogOptions::default() };
     let control = LogControl::new(&options, false).unwrap();
     with_default(tracing_subscriber::registry().with(control.layer()), || act(&control));
     let text = fs::read_to_string(&path).unwrap();

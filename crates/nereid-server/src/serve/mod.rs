@@ -17,6 +17,7 @@ pub use shards::Shards;
 pub use tls::{PemFile, Tls, TlsError, TlsFiles};
 
 use std::convert::Infallible;
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -45,16 +46,19 @@ impl<S> HttpService for S where
 {
 }
 
-/// Serves `service` on `listener` until `draining` says otherwise: connections are spread over `shards`,
-/// the emptiest first.
-pub async fn serve(
+/// Serves `listener` until `draining` says otherwise: connections are spread over `shards`, the emptiest first.
+/// `service` makes what answers one connection, whose client has this address if the system knows it.
+pub async fn serve<S: HttpService>(
     listener: Listener,
-    service: impl HttpService,
+    service: impl Fn(Option<SocketAddr>) -> S,
     options: ServeOptions,
     shards: Shards,
     draining: Draining,
 ) {
-    let spawn = |stream| shards.spawn(stream, service.clone(), options.clone(), draining.clone());
+    let spawn = |stream: TcpStream| {
+        let service = service(stream.peer_addr().ok());
+        shards.spawn(stream, service, options.clone(), draining.clone());
+    };
     let mut told = draining.clone();
     loop {
         tokio::select! {

@@ -47,6 +47,11 @@ impl TraceContext {
         let state = states.collect::<Option<Vec<_>>>().and_then(|values| tracestate(&values.join(",")));
         Some(Arc::new(Self { trace_id, span_id, sampled, state: state.unwrap_or_default() }))
     }
+
+    /// The trace's id as it stands in `traceparent`.
+    pub(crate) fn id(&self) -> String {
+        format!("{:032x}", self.trace_id)
+    }
 }
 
 impl Origin {
@@ -131,10 +136,7 @@ mod tests {
         let context = of(&[parent], &[]);
         assert_eq!(context.as_ref().map(|context| context.sampled), expected, "{parent}");
         if let Some(context) = context {
-            assert_eq!(
-                format!("{:032x} {:016x}", context.trace_id, context.span_id),
-                format!("{TRACE} {SPAN}")
-            );
+            assert_eq!(format!("{} {:016x}", context.id(), context.span_id), format!("{TRACE} {SPAN}"));
         }
     }
 

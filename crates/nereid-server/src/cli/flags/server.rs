@@ -90,6 +90,14 @@ pub(super) const LOGGING: &[Flag] = &[
         "File that messages are appended to. Without it, INFO goes to the standard output, WARNING and ERROR to the \
          standard error.",
     ),
+    ready(
+        "access-log",
+        Boolean,
+        "false",
+        |d, v| put(&mut d.options.access_log, value::boolean(v)),
+        "Log each request for inference or model control: id, model, status, sizes, times of its phases, client.",
+    )
+    .own(),
 ];
 
 pub(super) const REPOSITORY: &[Flag] = &[

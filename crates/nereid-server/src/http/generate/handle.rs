@@ -62,6 +62,7 @@ pub(in crate::http) async fn generate_stream(
 async fn start(http: &Http, path: &ModelPath, request: Request, form: Form) -> Result<Responses> {
     let arrived = http.service.tracer().arrived(|| TraceContext::of(request.headers()));
     let (parts, body) = request.into_parts();
+    let access = http.service.access().of(&parts.extensions);
     let model = http.service.model(&path.name, path.version()?)?;
     let mut trace = http.service.tracer().sample(&path.name, arrived, &[Event::HttpRecvStart]);
     if Encoding::of_request(&parts.headers) != Some(Encoding::Identity) {
@@ -71,11 +72,16 @@ async fn start(http: &Http, path: &ModelPath, request: Request, form: Form) -> R
     let body = body::read_or_count(body, limit).await?;
     trace.mark(Event::HttpRecvEnd);
     let body = body.map_err(|length| crate::http::decode::error(rest::json_too_long(length, limit)))?;
+    access.received(|| body.len());
     let request = decode_body(body, &model, limit).await?;
+    access.request(&model, &request);
     let service = http.service.clone();
     let response = async move {
         let sender = Sender { model, id: request.id.clone(), form };
         let response = service.infer(&sender.model, request, &mut trace).await;
+        if let Ok(response) = &response {
+            access.answered(response);
+        }
         until_sent(encode(response, &sender).await, trace)
     };
     Ok(Box::pin(stream::once(response)))
