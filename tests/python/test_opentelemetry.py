@@ -251,7 +251,8 @@ def test_the_rate_counts_and_the_count_runs_out(folder: pathlib.Path, tmp_path: 
 
 
 def test_settings(folder: pathlib.Path, tmp_path: pathlib.Path, collector: Collector) -> None:
-    with tracing(folder, tmp_path, collector, "--trace-config=opentelemetry,resource=a=b", environment={"OTEL_BSP_MAX_QUEUE_SIZE": "77"}) as server:
+    resource = [f"--trace-config=opentelemetry,resource={pair}" for pair in ("a=0", "a=b")]
+    with tracing(folder, tmp_path, collector, *resource, environment={"OTEL_BSP_MAX_QUEUE_SIZE": "77"}) as server:
         start = {
             "trace_level": ["TIMESTAMPS"],
             "trace_rate": "1",
@@ -281,7 +282,8 @@ def test_settings(folder: pathlib.Path, tmp_path: pathlib.Path, collector: Colle
         with grpcclient.InferenceServerClient(server.grpc) as client:
             shown = client.update_trace_settings(settings={"trace_level": ["OFF"], "trace_rate": None}, as_json=True)["settings"]
             values = {name: setting["value"] for name, setting in shown.items()}
-            assert values == {name: value if isinstance(value, list) else [value] for name, value in (start | {"trace_level": ["OFF"]}).items()}
+            expected = start | {"trace_level": ["OFF"], "resource": ["a=0", "a=b"]}
+            assert values == {name: value if isinstance(value, list) else [value] for name, value in expected.items()}
         infer(server, headers=IN_TRACE)
     assert [root.parent_span_id.hex() for root in roots(collector.spans())] == ["", SPAN_ID]
 
@@ -330,6 +332,13 @@ def test_a_collector_that_is_not_there_disturbs_nobody(folder: pathlib.Path, tmp
 def test_a_collector_that_says_nothing_disturbs_nobody(folder: pathlib.Path, tmp_path: pathlib.Path, silent: str) -> None:
     server = served_whatever_the_collector_does(folder, tmp_path, silent, "--trace-config=opentelemetry,bsp_max_queue_size=8")
     assert "spans of traces were not delivered in time" in server.log()
+
+
+def test_a_delivery_takes_no_longer_than_it_may(folder: pathlib.Path, tmp_path: pathlib.Path, silent: str) -> None:
+    with tracing(folder, tmp_path, silent, environment={"OTEL_EXPORTER_OTLP_TIMEOUT": "50"}) as server:
+        infer(server)
+        lost = f"3 spans of traces were lost at http://{silent}/v1/traces: no answer within 50 ms"
+        wait_until(lambda: lost in server.log(), 30, "the log says so")
 
 
 def test_a_collector_that_fails_disturbs_nobody(folder: pathlib.Path, tmp_path: pathlib.Path) -> None:

@@ -1,5 +1,7 @@
 //! `TraceSetting` (`grpc_server.cc`, `RegisterTrace`). A setting without a value is cleared.
 
+use std::collections::BTreeMap;
+
 use nereid_core::{Error, Result};
 use nereid_protocol::inference::trace_setting_response::SettingValue;
 use nereid_protocol::inference::{TraceSettingRequest, TraceSettingResponse};
@@ -70,8 +72,11 @@ fn shown(shown: &Shown<'_>) -> TraceSettingResponse {
         settings.push(("trace_file", vec![(*file).to_owned()]));
     }
     settings.extend(others.iter().map(|(name, value)| (name.as_str(), vec![value.clone()])));
-    let told = |(name, value): (&str, _)| (name.to_owned(), SettingValue { value });
-    TraceSettingResponse { settings: settings.into_iter().map(told).collect() }
+    let mut told = BTreeMap::<String, SettingValue>::new();
+    for (name, values) in settings {
+        told.entry(name.to_owned()).or_default().value.extend(values); // some may be given several times
+    }
+    TraceSettingResponse { settings: told }
 }
 
 #[cfg(test)]

@@ -169,3 +169,65 @@ impl Losses {
         *self = Self { said: Some(Instant::now()), ..Self::default() };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+
+    use super::super::message::PartialSuccess;
+    use super::*;
+
+    fn reply(status: u16, body: impl Into<Bytes>) -> Reply {
+        Reply { status: StatusCode::from_u16(status).unwrap(), retry_after: None, body: body.into() }
+    }
+
+    fn partly(rejected_spans: i64, error_message: &str) -> Reply {
+        let partial_success =
+            Some(PartialSuccess { rejected_spans, error_message: error_message.to_owned() });
+        reply(200, ExportResponse { partial_success }.encode_to_vec())
+    }
+
+    #[test]
+    fn what_collectors_say() {
+        for (reply, expected) in [
+            (reply(200, ""), None),
+            (reply(200, "no message of the protocol"), None),
+            (partly(0, "a warning"), None),
+            (partly(-1, ""), None),
+            (partly(7, "no\n room"), Some((7, "the collector rejected them: no  room".to_owned()))),
+        ] {
+            assert_eq!(rejected(&reply), expected, "{reply:?}");
+        }
+        for (reply, passing, expected) in [
+            (reply(503, ""), true, "the collector answered 503 Service Unavailable"),
+            (reply(429, "\x08\x08\x12\x04slow"), true, "the collector answered 429 Too Many Requests: slow"),
+            (reply(500, " x "), false, "the collector answered 500 Internal Server Error: x"),
+            (reply(404, &b"\xff\n"[..]), false, "the collector answered 404 Not Found"),
+        ] {
+            assert_eq!((is_passing(&reply), said(&reply).as_str()), (passing, expected));
+        }
+        let long = said(&reply(400, "x".repeat(10_000)));
+        assert_eq!(long.len(), "the collector answered 400 Bad Request: ".len() + 200);
+    }
+
+    #[test]
+    fn losses_are_said_once_a_minute_and_at_the_end() {
+        let (mut losses, options) = (Losses::default(), OtlpOptions::default());
+        losses.say(&options, true);
+        assert!(losses.said.is_none(), "nothing is lost");
+        losses.add(3, "x".to_owned());
+        losses.say(&options, false);
+        assert!(losses.said.is_some() && losses.spans == 0);
+        losses.add(3, "x".to_owned());
+        losses.add(4, "y".to_owned());
+        losses.overflown += 1;
+        losses.say(&options, false);
+        assert_eq!(
+            (losses.spans, losses.reason.as_str(), losses.overflown),
+            (7, "y", 1),
+            "not again so soon"
+        );
+        losses.say(&options, true);
+        assert_eq!((losses.spans, losses.overflown), (0, 0));
+    }
+}
