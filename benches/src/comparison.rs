@@ -29,6 +29,7 @@ pub enum Unit {
     /// µs of CPU time.
     Us,
     Times,
+    Percent,
 }
 
 /// What a result should be.
@@ -65,6 +66,8 @@ pub struct Contest {
     /// mnist_mlp with a response cache: always the same request, and never.
     pub hit: Measured,
     pub miss: Measured,
+    /// CPU time of a request's latency histograms, in µs.
+    pub histograms_us: f64,
 }
 
 impl Contest {
@@ -85,6 +88,11 @@ impl Contest {
         Self::inside(&self.ensemble, &self.floor)
             - Self::inside(&self.dynamic, &self.floor)
             - Self::inside(&self.second, &self.floor_of_second)
+    }
+
+    /// What histograms take of the CPU time of a request, in percent.
+    fn histograms_percent(&self) -> f64 {
+        self.histograms_us / self.dynamic.cpu_us() * 100.0
     }
 
     fn cache(&self) -> f64 {
@@ -123,6 +131,7 @@ impl Unit {
         let unit = match self {
             Self::Us => " µs",
             Self::Times => "",
+            Self::Percent => " %",
         };
         format!("{:.2}{unit} ({:.2} to {:.2})", s.median, s.min, s.max)
     }
@@ -187,6 +196,17 @@ pub fn compare(transport: &'static str, in_flight: usize, rounds: &[Contest]) ->
             Unit::Times,
             Goal::AtMost(0.5),
         ),
+        Comparison {
+            beside_cpu_us: vec![Spread::of(rounds.iter().map(|round| round.histograms_us))],
+            ..one(
+                "latency histograms of a request, alone",
+                dynamic,
+                &[],
+                Contest::histograms_percent,
+                Unit::Percent,
+                Goal::AtMost(1.0),
+            )
+        },
     ]
 }
 
@@ -216,10 +236,11 @@ mod tests {
             ensemble: measured(30),
             hit: measured(12),
             miss: measured(26),
+            histograms_us: 0.05,
         };
         let results = compare("HTTP", 16, &[contest]);
         let medians: Vec<f64> = results.iter().map(|c| (c.result.median * 1000.0).round() / 1000.0).collect();
-        assert_eq!(medians, [-4.0, 1.2, 7.0, 0.125]);
+        assert_eq!(medians, [-4.0, 1.2, 7.0, 0.125, 0.25]);
         assert!(results.iter().all(|c| c.goal.is_met(c.result)));
         assert!(!Goal::AtMost(3.0).is_met(Spread { median: 3.1, min: 0.0, max: 9.0 }));
         assert!(!Goal::AtLeast(1.0).is_met(Spread { median: 0.9, min: 0.0, max: 9.0 }));

@@ -12,6 +12,7 @@ pub mod child;
 pub mod comparison;
 pub mod cpu;
 pub mod echo;
+pub mod histograms;
 pub mod latencies;
 pub mod load;
 pub mod load_job;

@@ -10,6 +10,7 @@ use crate::cell;
 use crate::comparison::{Comparison, Contest, compare};
 use crate::cpu;
 use crate::echo::EchoServer;
+use crate::histograms;
 use crate::load::{Client, Endpoint, Load, Measured, Transport};
 use crate::model::{ModelFacts, Sample, TensorFacts};
 use crate::progress::step;
@@ -105,6 +106,7 @@ fn rounds(
             ensemble: stretch(&mut ensemble)?,
             hit: stretch(&mut hit)?,
             miss: stretch(&mut miss)?,
+            histograms_us: histograms::cpu_us()?,
         })
     };
     (0..args.rounds()).map(|_| round()).collect()

@@ -5,6 +5,7 @@ mod cache;
 mod decode;
 mod encode;
 mod gather;
+mod statistics;
 
 use criterion::{criterion_group, criterion_main};
 
@@ -12,5 +13,5 @@ use criterion::{criterion_group, criterion_main};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-criterion_group!(micro, decode::all, batcher::all, cache::all, gather::all, encode::all);
+criterion_group!(micro, decode::all, batcher::all, cache::all, gather::all, encode::all, statistics::all);
 criterion_main!(micro);

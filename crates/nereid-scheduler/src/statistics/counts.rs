@@ -84,7 +84,8 @@ pub struct Histogram {
 }
 
 impl Histogram {
-    pub(super) fn observe(&mut self, ns: u64) {
+    /// Takes in one observation of `ns` nanoseconds.
+    pub fn observe(&mut self, ns: u64) {
         self.buckets[BUCKETS_US.partition_point(|bound| bound * 1000 < ns)] += 1;
         self.count += 1;
         self.sum_ns += ns;
