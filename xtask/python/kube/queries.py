@@ -64,13 +64,17 @@ def one_query(prometheus: int, query: str) -> list[str]:
     return [f"NaN: {query}"] if any(sample["value"][1] == "NaN" for sample in result) else []
 
 
-def alert(prometheus: int, rule: dict, slow: str) -> list[str]:
-    """It parses, what it compares is there, and it fires for the model that is slow if for any."""
+def alert(prometheus: int, rule: dict, slow: str, broken: str) -> list[str]:
+    """It parses, what it compares is there, and it fires for the model that is slow if for any, or about one that is not ready."""
     result, error = ask(prometheus, rule["expr"])
     if error:
         return [f"{error}: {rule['expr']}"]
-    fires = [series["metric"] for series in result if series["metric"].get("model") != slow]
+    about_readiness = rule["alert"] == "ModelNotReady"
+    reason = broken if about_readiness else slow
+    fires = [series["metric"] for series in result if series["metric"].get("model") != reason]
     problems = [f"fires without a reason: {fires}"] if fires else []
+    if about_readiness and not result:
+        problems.append(f"does not fire for {broken}, which failed to load")
     for name in sorted(set(OURS.findall(rule["expr"]))):
         if not GPU.match(name) and not ask(prometheus, f"count({name})")[0]:
             problems.append(f"there is no {name}")
@@ -80,7 +84,7 @@ def alert(prometheus: int, rule: dict, slow: str) -> list[str]:
     return problems
 
 
-def run(k8s: pathlib.Path, prometheus: int, slow: str) -> None:
+def run(k8s: pathlib.Path, prometheus: int, slow: str, broken: str) -> None:
     group, without = "queries", "parses; no GPU here"
     for title, query in dashboard(k8s):
         check(group, f"dashboard: {title}", one_query(prometheus, filled(query)), without if GPU.search(query) else "")
@@ -88,4 +92,4 @@ def run(k8s: pathlib.Path, prometheus: int, slow: str) -> None:
         check(group, f"autoscaler: {title}", one_query(prometheus, query))
     rules = yaml.safe_load((k8s / FOLDER / "rules/triton-alerts.yml").read_text())
     for rule in (rule for group in rules["groups"] for rule in group["rules"]):
-        check(group, f"alert: {rule['alert']}", alert(prometheus, rule, slow), without if GPU.search(rule["expr"]) else "")
+        check(group, f"alert: {rule['alert']}", alert(prometheus, rule, slow, broken), without if GPU.search(rule["expr"]) else "")

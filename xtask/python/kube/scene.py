@@ -1,5 +1,5 @@
 """A server with traffic, the Prometheus that scrapes it and the Alertmanager that is told: what `queries` and `delivery`
-look at. One model is slow on purpose, so that an alert has a reason."""
+look at. One model is slow on purpose and one does not load, so that alerts have a reason."""
 
 import contextlib
 import json
@@ -21,6 +21,7 @@ CLIENTS = 3  # for each model
 SCRAPES = 6  # a second each
 MODELS = ("mnist_mlp", "mnist_cached")
 SLOW = "slow"
+BROKEN = "broken"
 SLOW_CONFIG = """name: "slow"
 backend: "identity"
 input [ { name: "INPUT0" data_type: TYPE_FP32 dims: [ 1 ] } ]
@@ -32,7 +33,7 @@ SLOW_BODY = json.dumps({"inputs": [{"name": "INPUT0", "shape": [1], "datatype": 
 
 
 def repository(root: pathlib.Path, work: pathlib.Path) -> pathlib.Path:
-    """mnist_mlp, the same with a response cache, and the slow one."""
+    """mnist_mlp, the same with a response cache, the slow one, and one that no backend takes."""
     models = work / "models"
     shutil.rmtree(models, ignore_errors=True)
     for name in MODELS:
@@ -41,6 +42,8 @@ def repository(root: pathlib.Path, work: pathlib.Path) -> pathlib.Path:
     config.write_text(config.read_text().replace('"mnist_mlp"', '"mnist_cached"') + "response_cache { enable: true }\n")
     (models / SLOW / "1").mkdir(parents=True)
     (models / SLOW / "config.pbtxt").write_text(SLOW_CONFIG)
+    (models / BROKEN / "1").mkdir(parents=True)
+    (models / BROKEN / "config.pbtxt").write_text(SLOW_CONFIG.replace(f'"{SLOW}"', f'"{BROKEN}"').replace('"identity"', '"nosuch"'))
     return models
 
 
@@ -83,6 +86,7 @@ def run(root: pathlib.Path, work: pathlib.Path, server: str, prometheus: Tool, a
     with contextlib.ExitStack() as running:
         ports = [f"--http-port={http_port}", f"--grpc-port={grpc_port}", f"--metrics-port={metrics_port}"]
         local = ["--http-address=127.0.0.1", "--grpc-address=127.0.0.1", "--cache-config=local,size=1048576"]
+        local += ["--exit-on-error=false", "--strict-readiness=false"]
         served = [server, f"--model-repository={repository(root, work)}", *local, *ports]
         running.enter_context(process(served, work / "nereid.log", http_port, "/v2/health/ready"))
 
@@ -104,7 +108,7 @@ def run(root: pathlib.Path, work: pathlib.Path, server: str, prometheus: Tool, a
         with Load(http_port, (root / "samples/digits/seven.json").read_bytes()) as load:
             wait_until(lambda: ask(port, f'count_over_time(up{{job="nereid"}}[1m]) >= {SCRAPES}')[0], f"{SCRAPES} scrapes")
             wait_until(lambda: ask(port, f'ALERTS{{alertstate="firing", alertname="HighLatency", model="{SLOW}"}}')[0], "HighLatency fires")
-            queries.run(k8s, port, SLOW)
+            queries.run(k8s, port, SLOW, BROKEN)
             if delivers:
                 wait_until(lambda: receiver.got("/team", "firing", alertname="HighLatency", model=SLOW), "the receiver hears of it")
         check(GROUP, "every request was answered", load.problems)
