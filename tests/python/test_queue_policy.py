@@ -227,6 +227,7 @@ def test_a_full_queue_counts_what_waits_and_not_what_runs(tmp_path: pathlib.Path
         assert pending(model.server, "m") == 3
         answer = model.server.post("/v2/models/m/infer", {"id": "7", "inputs": [{"name": "INPUT0", "shape": [1, 1], "datatype": "FP32", "data": [1]}]})
         assert (answer.status, answer.error()) == (503, "[request id: 7] Exceeds maximum queue size")
+        assert answer.headers["Retry-After"] == "1"
         model.calls[0].cancel()  # what runs ends, and the first in the queue takes its place
         wait_pending(model.server, "m", 2)
         model.infer()

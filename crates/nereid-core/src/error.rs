@@ -40,13 +40,14 @@ impl ErrorCode {
 pub struct Error {
     code: ErrorCode,
     accepted: bool,
+    overloaded: bool,
     message: Box<str>,
 }
 
 impl Error {
     /// An error of `code` with `message`.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, accepted: false, message: message.into().into_boxed_str() }
+        Self { code, accepted: false, overloaded: false, message: message.into().into_boxed_str() }
     }
 
     /// [`ErrorCode::Internal`]: something of ours broke.
@@ -67,6 +68,11 @@ impl Error {
     /// [`ErrorCode::Unavailable`]: right request, wrong moment.
     pub fn unavailable(message: impl Into<String>) -> Self {
         Self::new(ErrorCode::Unavailable, message)
+    }
+
+    /// [`ErrorCode::Unavailable`] for want of room: the same request may succeed a moment later.
+    pub fn overloaded(message: impl Into<String>) -> Self {
+        Self { overloaded: true, ..Self::unavailable(message) }
     }
 
     /// [`ErrorCode::Unsupported`].
@@ -93,6 +99,11 @@ impl Error {
     /// HTTP frontend labels the two differently (`InferResponseComplete` in `http_server.cc`).
     pub fn was_accepted(&self) -> bool {
         self.accepted
+    }
+
+    /// Whether the server had no room: clients are told when to come again.
+    pub fn is_overload(&self) -> bool {
+        self.overloaded
     }
 
     /// The same error, of a request that had been accepted.

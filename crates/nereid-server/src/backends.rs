@@ -6,6 +6,8 @@ use nereid_core::Result;
 use nereid_core::backend::Backend;
 
 use crate::cli::Options;
+#[cfg(feature = "onnxruntime")]
+use crate::container::Container;
 use crate::gpus::Gpus;
 
 type Constructor = fn(&Options, &Gpus) -> Result<Arc<dyn Backend>>;
@@ -34,8 +36,7 @@ fn identity(_: &Options, _: &Gpus) -> Result<Arc<dyn Backend>> {
 
 #[cfg(feature = "onnxruntime")]
 fn onnxruntime(options: &Options, gpus: &Gpus) -> Result<Arc<dyn Backend>> {
-    // CPUs that the process may use: its affinity and its cgroup's quota count.
-    let cpu_threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let cpu_threads = Container::read().cpus.threads();
     let settings = options.backends.of("onnxruntime");
     let options = nereid_backend_onnxruntime::Options { cpu_threads, settings, ..Default::default() };
     #[cfg(feature = "cuda")]

@@ -10,7 +10,9 @@ use nereid_scheduler::{LatencyOptions, RateLimiter, Reporters};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::{MetricsEndpoint, ModelControlMode, Options, RepositoryOptions};
+use crate::container::Container;
 use crate::gpus::{self, Gpus};
+use crate::in_flight::{Budget, Limit};
 use crate::logging::LogControl;
 use crate::metrics::{self, GpuReadings};
 use crate::serve::{Bound, Listener, Protocol, ServeOptions, Shards, bind, serve};
@@ -42,7 +44,8 @@ pub async fn run(options: Options, log: LogControl) -> anyhow::Result<Ended> {
     let MetricsEndpoint { enabled, families, .. } = &options.metrics;
     let gpus = (*enabled && families.gpu).then(|| metrics::start_gpus(families.interval)).flatten();
     let Some(service) = load(&options, &mut signals).await? else { return Ok(Ended::Clean) };
-    let service = Arc::new(service.with_log_and_traces(log, tracer));
+    let service = limited(service.with_log_and_traces(log, tracer), &options);
+    let service = Arc::new(service);
     service.access().switch(options.access_log)?;
     let drains = Drains::new();
     ports.serve(&options, transport, &service, gpus, &drains)?;
@@ -50,6 +53,15 @@ pub async fn run(options: Options, log: LogControl) -> anyhow::Result<Ended> {
     let secs = |secs: u32| Duration::from_secs(secs.into());
     shutdown::leave(&service, &drains, secs(options.shutdown_delay_secs), signals.any()).await;
     Ok(shutdown::end(service, drains, secs(options.exit_timeout_secs)).await)
+}
+
+/// Bounds the memory of requests, now that the models have theirs, and says what there is.
+fn limited(service: Service, options: &Options) -> Service {
+    let container = Container::read();
+    let budget = Budget::new(Limit::of(options.max_inflight_bytes, container.memory));
+    container.log(options.http.threads);
+    budget.log(container.memory);
+    service.with_budget(budget).with_container(container)
 }
 
 /// Looks for GPUs and opens the repository on a thread of its own; `None` when a signal came first.

@@ -14,7 +14,9 @@ use nereid_scheduler::{Lead, Queued, Ticket};
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::access::AccessLog;
+use crate::container::Container;
 use crate::gpus::Gpus;
+use crate::in_flight::{Budget, Limit};
 use crate::logging::LogControl;
 use crate::off_the_loop::off_the_loop;
 use crate::shared_memory::SharedMemory;
@@ -40,6 +42,8 @@ pub struct Service {
     access: AccessLog,
     tracer: Tracer,
     gpus: Gpus,
+    budget: Budget,
+    container: Container,
 }
 
 /// What a server is told about itself.
@@ -68,6 +72,8 @@ impl Service {
             log,
             tracer,
             gpus: Gpus::default(),
+            budget: Budget::new(Limit::None),
+            container: Container::default(),
         }
     }
 
@@ -75,6 +81,28 @@ impl Service {
     #[must_use]
     pub(crate) fn with_gpus(self, gpus: Gpus) -> Self {
         Self { gpus, ..self }
+    }
+
+    /// With a bound on the memory of requests in flight.
+    #[must_use]
+    pub(crate) fn with_budget(self, budget: Budget) -> Self {
+        Self { budget, ..self }
+    }
+
+    /// With what the process may use.
+    #[must_use]
+    pub(crate) fn with_container(self, container: Container) -> Self {
+        Self { container, ..self }
+    }
+
+    /// What the process may use.
+    pub(crate) fn container(&self) -> &Container {
+        &self.container
+    }
+
+    /// What the memory of requests is taken from.
+    pub(crate) fn budget(&self) -> Budget {
+        self.budget
     }
 
     /// The GPUs that models use.
@@ -181,7 +209,7 @@ impl Service {
     ) -> Result<T> {
         let turn = self.controls.clone().acquire_owned().await.expect("never closed");
         self.off_the_loop(move |service| {
-            let result = action(&service.repository);
+            let result = service.budget.around(|| action(&service.repository));
             drop(turn);
             result
         })

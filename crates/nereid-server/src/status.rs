@@ -4,6 +4,9 @@ use std::borrow::Cow;
 
 use http::StatusCode;
 use nereid_core::{Error, ErrorCode};
+use tonic::metadata::MetadataValue;
+
+use crate::in_flight::RETRY_AFTER_SECONDS;
 
 /// HTTP and gRPC status of `code`, side by side (Triton's `http_server.cc` and `grpc_utils.cc`).
 const fn statuses(code: ErrorCode) -> (StatusCode, tonic::Code) {
@@ -31,8 +34,15 @@ pub(crate) fn grpc_code(error: &Error) -> tonic::Code {
 
 /// gRPC status of `error`, with its message, cut where a client would refuse the whole status.
 pub(crate) fn grpc(error: &Error) -> tonic::Status {
-    tonic::Status::new(statuses(error.code()).1, brief(error.message()))
+    let mut status = tonic::Status::new(statuses(error.code()).1, brief(error.message()));
+    if error.is_overload() {
+        status.metadata_mut().insert(PUSHBACK, MetadataValue::from(1000 * RETRY_AFTER_SECONDS));
+    }
+    status
 }
+
+/// After how many milliseconds clients that retry by themselves are to do so (gRPC's A6).
+const PUSHBACK: &str = "grpc-retry-pushback-ms";
 
 /// As much of `message` as fits into a trailer: clients take 8 KiB of them by default.
 fn brief(message: &str) -> Cow<'_, str> {
@@ -61,6 +71,16 @@ fn brief(message: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn clients_without_room_are_told_when_to_come_again() {
+        for (error, expected) in [(Error::overloaded("x"), Some("1000")), (Error::unavailable("x"), None)] {
+            let status = grpc(&error.prefixed("y"));
+            assert_eq!(status.code(), tonic::Code::Unavailable);
+            let pushback = status.metadata().get(PUSHBACK).map(|value| value.to_str().unwrap());
+            assert_eq!(pushback, expected);
+        }
+    }
 
     #[test]
     fn long_messages_are_cut() {

@@ -152,7 +152,7 @@ impl Shared {
             drop(state);
             let stopping =
                 "Server is stopping, scheduler for model has stopped accepting new inference requests";
-            let error = refuse(entry, stopping);
+            let error = refuse(entry, Error::unavailable(stopping));
             if self.instances == 0 {
                 // The words of Triton for a model whose instances are all passive.
                 let text = format!("Unable to find the payload queue for the model {}", self.config.name);
@@ -164,7 +164,7 @@ impl Shared {
             Ok(ticket) => ticket,
             Err(entry) => {
                 drop(state);
-                return Err(refuse(*entry, "Exceeds maximum queue size"));
+                return Err(refuse(*entry, Error::overloaded("Exceeds maximum queue size")));
             }
         };
         if state.queue.next_deadline().is_some_and(|d| state.timer_until.is_none_or(|until| d < until)) {
@@ -386,8 +386,8 @@ impl Drop for Taken<'_> {
 }
 
 /// The error for a request that was never accepted: such a one is counted nowhere.
-fn refuse(entry: Entry, reason: &str) -> Error {
+fn refuse(entry: Entry, reason: Error) -> Error {
     let Entry { request, responder, .. } = entry;
     responder.forget();
-    Error::unavailable(reason).prefixed(&request.log_prefix())
+    reason.prefixed(&request.log_prefix())
 }

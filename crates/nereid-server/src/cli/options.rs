@@ -1,13 +1,12 @@
 //! What a command line means, typed and with every default filled in. No parsing here.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::num::NonZero;
 use std::sync::Arc;
-use std::thread;
 
 use nereid_repository::{HostPolicies, ReadyWhen};
 use nereid_scheduler::ResourceLimits;
 
+use crate::container::Container;
 use crate::header_forward::HeaderForward;
 use crate::logging::LogOptions;
 use crate::metrics::MetricsOptions;
@@ -40,6 +39,8 @@ pub struct Options {
     /// `--host-policy`.
     pub host_policies: HostPolicies,
     pub gpus: GpuOptions,
+    /// `--max-inflight-bytes`: most bytes of requests in flight, 0 for no limit; by default as the memory allows.
+    pub max_inflight_bytes: Option<u64>,
 }
 
 /// Which GPUs models use, and how far.
@@ -271,7 +272,7 @@ impl Default for Options {
                 address: ANY_ADDRESS.to_owned(),
                 port: 8000,
                 reuse_port: false,
-                threads: thread::available_parallelism().map_or(1, NonZero::get),
+                threads: Container::read().cpus.threads(),
                 max_input_size: 1 << 26,
                 restrictions: Restrictions::default(),
                 header_forward: None,
@@ -309,6 +310,7 @@ impl Default for Options {
                 load_limits: BTreeMap::new(),
             },
             caches: CacheSettings::new(),
+            max_inflight_bytes: None,
         }
     }
 }

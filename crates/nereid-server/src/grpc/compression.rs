@@ -20,6 +20,7 @@ use tower::Service;
 use super::messages::{Bounds, Job, Messages};
 use crate::cli::CompressionLevel;
 use crate::http::encoding::Encoding;
+use crate::in_flight::Budget;
 
 const ENCODING: &str = "grpc-encoding";
 const ACCEPT_ENCODING: &str = "grpc-accept-encoding";
@@ -40,9 +41,10 @@ pub(super) struct Compression {
 }
 
 impl Compression {
-    /// Compresses the inference responses of `router` as `level` says; messages may be `message_bytes` long.
-    pub(super) fn new(router: Router, level: CompressionLevel, message_bytes: usize) -> Self {
-        let bounds = Bounds { message: message_bytes, jobs: Arc::new(Semaphore::new(JOBS)) };
+    /// Compresses the inference responses of `router` as `level` says; messages may be `message_bytes` long, and are taken
+    /// from `budget` together.
+    pub(super) fn new(router: Router, level: CompressionLevel, message_bytes: usize, budget: Budget) -> Self {
+        let bounds = Bounds { message: message_bytes, jobs: Arc::new(Semaphore::new(JOBS)), budget };
         Self { router, level, bounds }
     }
 
@@ -140,6 +142,7 @@ mod tests {
     use http_body_util::BodyExt;
 
     use super::*;
+    use crate::in_flight::Limit;
 
     const MESSAGE: usize = 10_000;
 
@@ -162,7 +165,7 @@ mod tests {
             request = request.header(*name, *value);
         }
         let body = http_body_util::Full::new(body);
-        let mut service = Compression::new(echo(), level, 2 * MESSAGE);
+        let mut service = Compression::new(echo(), level, 2 * MESSAGE, Budget::new(Limit::None));
         let response = service.call(request.body(body).unwrap()).await.unwrap();
         let (parts, body) = response.into_parts();
         (parts.headers, body.collect().await.unwrap().to_bytes())

@@ -10,6 +10,7 @@ use nereid_protocol::inference::{
     RepositoryModelUnloadRequest, RepositoryModelUnloadResponse,
 };
 use nereid_repository::LoadParameters;
+use prost::Message as _;
 
 use super::{Answer, answer};
 use crate::service::Service;
@@ -19,10 +20,17 @@ pub(super) async fn load(
     service: Arc<Service>,
     request: RepositoryModelLoadRequest,
 ) -> Answer<RepositoryModelLoadResponse> {
+    let mut held = service.budget().hold();
+    if let Err(error) = held.grow(request.encoded_len()) {
+        return answer(Err(error));
+    }
     let RepositoryModelLoadRequest { repository_name, model_name, parameters } = request;
     let loaded = service.control(move |repository| {
         unnamed(&repository_name)?;
-        repository.load_model(&model_name, &load_parameters(parameters)?)
+        let parameters = load_parameters(parameters)?;
+        let loaded = repository.load_model(&model_name, &parameters);
+        drop((parameters, held));
+        loaded
     });
     answer(loaded.await.map(|()| RepositoryModelLoadResponse {}))
 }

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use bytes::Bytes;
 use nereid_core::{InferRequest, InferResponse, Result};
 use nereid_protocol::inference::{ModelInferRequest, ModelInferResponse};
 use nereid_repository::ModelVersion;
@@ -13,6 +14,7 @@ use prost::Message;
 use super::decode::{self, Forwarded, Outputs};
 use super::encode;
 use crate::access::Access;
+use crate::in_flight::Held;
 use crate::service::{Pending, Service};
 use crate::trace::{Arrived, Event, Trace};
 use crate::version;
@@ -55,6 +57,7 @@ pub(super) struct Decoded {
     arrived: Option<Arrived>,
     named: Named,
     outputs: Outputs,
+    held: Held,
 }
 
 /// A request that waits or runs, until its answer is a message. Dropping it cancels the request.
@@ -67,6 +70,7 @@ pub(super) struct Started {
     outputs: Outputs,
     trace: Trace,
     access: Access,
+    held: Held,
 }
 
 type Writing = Pin<Box<dyn Future<Output = Result<InferResponse>> + Send>>;
@@ -89,15 +93,18 @@ pub(super) fn decode(
     forwarded: &Forwarded,
     arrived: Option<Arrived>,
 ) -> Result<Decoded> {
+    let (bytes, mut held) = (request.encoded_len(), service.budget().hold());
+    held.grow(bytes)?;
     let model_name = mem::take(&mut request.model_name);
     let model_version = mem::take(&mut request.model_version);
     let model = service.model(&model_name, version::parse(&model_version)?)?;
     let (mut request, outputs) = decode::decode(request, &model.config, service.shared_memory())?;
+    held.settle(request.inputs.iter().map(|input| input.data.len()).sum::<usize>().max(bytes))?;
     if let Some(forwarded) = forwarded {
         request.parameters.extend((**forwarded).clone()?);
     }
     let named = Named { id: request.id.clone(), model_name, model_version };
-    Ok(Decoded { request, model, arrived, named, outputs })
+    Ok(Decoded { request, model, arrived, named, outputs, held })
 }
 
 impl Decoded {
@@ -111,11 +118,12 @@ impl Decoded {
     /// # Errors
     /// They are not there, or do not fit the model.
     pub(super) async fn read(self, service: &Service) -> Result<Self> {
-        let Self { mut request, outputs, .. } = self;
+        let Self { mut request, outputs, mut held, .. } = self;
         if let Some(windows) = &outputs.windows {
-            request = windows.read(request, &self.model.config, service.device_memory(&self.model)).await?;
+            let device = service.device_memory(&self.model);
+            request = windows.read(request, &self.model.config, device, &mut held).await?;
         }
-        Ok(Self { request, outputs, ..self })
+        Ok(Self { request, outputs, held, ..self })
     }
 
     /// Puts the request into the queue of its model, at once, and tells `access` what comes of it.
@@ -123,12 +131,14 @@ impl Decoded {
     /// # Errors
     /// The request does not fit the model, or the queue refuses it.
     pub(super) fn start(self, service: &Service, access: Access) -> Result<Started> {
-        let Self { request, model, arrived, named, outputs } = self;
+        let Self { request, model, arrived, named, outputs, held } = self;
         let mut trace = service.tracer().sample(&model.id.name, arrived, &RECEIVED);
         access.request(&model, &request);
         let input_bytes = request.inputs.iter().map(|input| input.data.len()).sum();
         match service.start(model, request, &mut trace) {
-            Ok(pending) => Ok(Started { pending, writing: None, named, input_bytes, outputs, trace, access }),
+            Ok(pending) => {
+                Ok(Started { pending, writing: None, named, input_bytes, outputs, trace, access, held })
+            }
             Err(error) => {
                 drop(until_sent(Err(error.clone()), trace));
                 Err(error)
@@ -184,8 +194,18 @@ impl Future for Started {
             answer.and_then(|response| encode::encode(response, self.pending.model(), &self.outputs));
         let message =
             encoded.map(|message| ModelInferResponse { id: mem::take(&mut self.named.id), ..message });
+        let message = message.map(|message| until_encoded(message, self.held.take()));
         Poll::Ready(until_sent(message, mem::take(&mut self.trace)))
     }
+}
+
+/// Lets the tensors of `message` be held until it has been encoded for the connection.
+fn until_encoded(mut message: ModelInferResponse, held: Held) -> ModelInferResponse {
+    let bytes = message.raw_output_contents.iter().map(Bytes::len).sum();
+    if let Some(last) = message.raw_output_contents.last_mut() {
+        *last = held.until_written(mem::take(last), bytes);
+    }
+    message
 }
 
 /// Ties `trace` to the last tensor of `message`: it is dropped when the message has been encoded for the connection.

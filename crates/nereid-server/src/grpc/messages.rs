@@ -19,6 +19,8 @@ use tokio::sync::Semaphore;
 use tonic::Status;
 
 use crate::http::encoding::{Encoding, Inflate};
+use crate::in_flight::{Budget, Held, LARGE};
+use crate::status;
 
 /// Compressed-flag and length.
 const PREFIX: usize = 5;
@@ -47,6 +49,8 @@ pub(super) struct Bounds {
     pub(super) message: usize,
     /// How many messages are (de)compressed at once.
     pub(super) jobs: Arc<Semaphore>,
+    /// What the memory of requests is taken from.
+    pub(super) budget: Budget,
 }
 
 /// The body, with its messages worked on.
@@ -63,6 +67,11 @@ pub(super) struct Messages<B> {
     held: Vec<Bytes>,
     small: BytesMut,
     work: Option<Work>,
+    /// Has what there is of a message, from its first piece until it is passed on whole. What follows counts for itself, and
+    /// so does a message that comes in one piece.
+    kept: Held,
+    /// The message is long enough to count: no question about the server's health is.
+    counts: bool,
     /// Looked at and not passed on yet.
     done: VecDeque<Bytes>,
 }
@@ -76,14 +85,23 @@ enum State {
     Holding(usize),
 }
 
-type Work = Pin<Box<dyn Future<Output = Result<VecDeque<Bytes>, Status>> + Send>>;
+type Work = Pin<Box<dyn Future<Output = Result<Packed, Status>> + Send>>;
+
+/// A message that was (de)compressed, and what has its bytes.
+type Packed = (VecDeque<Bytes>, Held);
 
 impl<B: Body<Data = Bytes> + Unpin> Messages<B> {
     pub(super) fn new(body: B, job: Job, bounds: Bounds) -> Self {
+        let kept = match job {
+            Job::Pack(_) => Held::uncounted(), // answers have been counted
+            Job::Keep | Job::Unpack(_) => bounds.budget.hold(),
+        };
         Self {
             body,
             job,
             bounds,
+            kept,
+            counts: false,
             rest: Bytes::new(),
             prefix: [0; PREFIX],
             have: 0,
@@ -101,12 +119,13 @@ impl<B: Body<Data = Bytes> + Unpin> Messages<B> {
             State::Between => self.begin(),
             State::Passing(left) => {
                 let piece = self.rest.split_to(left.min(self.rest.len()));
-                self.pass(left - piece.len());
+                self.pass(left - piece.len(), piece.len())?;
                 Ok(Some(piece))
             }
             State::Holding(left) => {
                 let piece = self.rest.split_to(left.min(self.rest.len()));
                 let left = left - piece.len();
+                self.keep(piece.len())?;
                 self.hold(piece);
                 self.state = State::Holding(left);
                 if left == 0 {
@@ -141,7 +160,11 @@ impl<B: Body<Data = Bytes> + Unpin> Messages<B> {
             Job::Unpack(_) => flag == 1,
             Job::Pack(_) => flag == 0 && length > 0,
         };
+        self.counts = length > LARGE;
         if works || length > HOLD_ABOVE {
+            if self.counts {
+                self.kept.check(length as u64).map_err(|e| status::grpc(&e))?; // it would be refused in the end
+            }
             self.rest.advance(if whole { PREFIX } else { 0 });
             self.state = State::Holding(length);
             if length == 0 {
@@ -149,13 +172,24 @@ impl<B: Body<Data = Bytes> + Unpin> Messages<B> {
             }
             return Ok(None);
         }
-        self.pass(length + if whole { PREFIX } else { 0 });
+        self.pass(length + if whole { PREFIX } else { 0 }, 0)?;
         Ok((!whole).then(|| Bytes::copy_from_slice(&self.prefix)))
     }
 
-    fn pass(&mut self, left: usize) {
+    /// So much of a message is to come, and `passed` goes on now, to wait for the rest.
+    fn pass(&mut self, left: usize, passed: usize) -> Result<(), Status> {
         self.have = 0;
-        self.state = if left == 0 { State::Between } else { State::Passing(left) };
+        if left == 0 {
+            self.state = State::Between;
+            self.kept.set(0);
+            return Ok(());
+        }
+        self.state = State::Passing(left);
+        self.keep(passed)
+    }
+
+    fn keep(&mut self, bytes: usize) -> Result<(), Status> {
+        if self.counts { self.kept.grow(bytes).map_err(|e| status::grpc(&e)) } else { Ok(()) }
     }
 
     fn hold(&mut self, piece: Bytes) {
@@ -176,27 +210,29 @@ impl<B: Body<Data = Bytes> + Unpin> Messages<B> {
     /// The held message is there.
     fn complete(&mut self) -> Result<(), Status> {
         self.hold_small();
-        self.pass(0);
+        (self.have, self.state) = (0, State::Between);
         let (flag, message, limit) = (self.prefix[0], std::mem::take(&mut self.held), self.bounds.message);
         match self.job {
-            Job::Unpack(encoding) if flag == 1 => self.spawn(move || unpack(encoding, &message, limit)),
+            Job::Unpack(encoding) if flag == 1 => {
+                self.spawn(move |held| unpack(encoding, &message, limit, held));
+            }
             Job::Pack(encoding) if flag == 0 && length(&message) <= PACK_HERE => {
                 self.done = pack(encoding, message)?;
             }
-            Job::Pack(encoding) if flag == 0 => self.spawn(move || pack(encoding, message)),
+            Job::Pack(encoding) if flag == 0 => self.spawn(move |_| pack(encoding, message)),
             _ => self.done = framed(flag, message)?,
         }
         Ok(())
     }
 
-    fn spawn(&mut self, work: impl FnOnce() -> Result<VecDeque<Bytes>, Status> + Send + 'static) {
-        let jobs = self.bounds.jobs.clone();
+    fn spawn(&mut self, work: impl FnOnce(&mut Held) -> Result<VecDeque<Bytes>, Status> + Send + 'static) {
+        let (jobs, mut held) = (self.bounds.jobs.clone(), self.kept.take());
         self.work = Some(Box::pin(async move {
             let permit = jobs.acquire_owned().await; // an error means closed, which it never is
             let work = move || {
-                let done = work();
+                let done = work(&mut held);
                 drop(permit); // not before the work is done, even if nobody waits for it any more
-                done
+                Ok((done?, held))
             };
             let done = tokio::task::spawn_blocking(work).await;
             done.unwrap_or_else(|e| Err(Status::internal(format!("failed to process a message: {e}"))))
@@ -219,13 +255,16 @@ where
         let me = &mut *self;
         loop {
             if let Some(piece) = me.done.pop_front() {
+                if me.done.is_empty() {
+                    me.kept.set(0);
+                }
                 return Poll::Ready(Some(Ok(Frame::data(piece))));
             }
             if let Some(work) = &mut me.work {
                 let done = ready!(work.as_mut().poll(cx));
                 me.work = None;
                 match done {
-                    Ok(done) => me.done = done,
+                    Ok(packed) => (me.done, me.kept) = packed,
                     Err(status) => return Poll::Ready(Some(Err(status.into()))),
                 }
                 continue;
@@ -241,7 +280,7 @@ where
                 Some(Ok(frame)) if frame.is_data() => me.rest = frame.into_data().unwrap_or_default(),
                 Some(Err(e)) => return Poll::Ready(Some(Err(e.into()))),
                 _ if me.have > 0 || !matches!(me.state, State::Between) => {
-                    me.pass(0);
+                    (me.have, me.state) = (0, State::Between);
                     let status = Status::internal("the body ends within a message");
                     return Poll::Ready(Some(Err(status.into())));
                 }
@@ -269,9 +308,18 @@ fn framed(flag: u8, message: Vec<Bytes>) -> Result<VecDeque<Bytes>, Status> {
     Ok(std::iter::once(prefix.into()).chain(message).collect())
 }
 
-fn unpack(encoding: Encoding, message: &[Bytes], limit: usize) -> Result<VecDeque<Bytes>, Status> {
-    match encoding.inflate(&message.concat(), limit) {
-        Ok(data) => framed(0, vec![data.into()]),
+fn unpack(
+    encoding: Encoding,
+    message: &[Bytes],
+    limit: usize,
+    held: &mut Held,
+) -> Result<VecDeque<Bytes>, Status> {
+    match encoding.inflate(&message.concat(), limit, held) {
+        Ok(data) => {
+            held.set(data.len());
+            framed(0, vec![data.into()])
+        }
+        Err(Inflate::Refused(error)) => Err(status::grpc(&error)),
         Err(Inflate::TooLong) => Err(Status::resource_exhausted(format!(
             "Received message larger than max: it decompresses to more than {limit} bytes"
         ))),

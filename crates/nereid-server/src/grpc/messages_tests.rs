@@ -5,6 +5,7 @@ use http::HeaderMap;
 use http_body_util::{BodyExt, StreamBody};
 
 use super::*;
+use crate::in_flight::Limit;
 
 const LIMIT: usize = 1 << 21;
 
@@ -18,7 +19,15 @@ fn compressed(encoding: Encoding, data: &[u8]) -> Vec<u8> {
 }
 
 fn messages(job: Job, pieces: Vec<Bytes>) -> Messages<impl Body<Data = Bytes, Error = BoxError> + Unpin> {
-    let bounds = Bounds { message: LIMIT, jobs: Arc::new(Semaphore::new(1)) };
+    taking(Budget::new(Limit::None), job, pieces)
+}
+
+fn taking(
+    budget: Budget,
+    job: Job,
+    pieces: Vec<Bytes>,
+) -> Messages<impl Body<Data = Bytes, Error = BoxError> + Unpin> {
+    let bounds = Bounds { message: LIMIT, jobs: Arc::new(Semaphore::new(1)), budget };
     let frames = pieces.into_iter().map(|piece| Ok::<_, BoxError>(Frame::data(piece)));
     Messages::new(StreamBody::new(stream::iter(frames.collect::<Vec<_>>())), job, bounds)
 }
@@ -101,7 +110,8 @@ async fn a_large_message_is_held_until_it_is_there() {
     for there in [4, 5, 6, wire.len() - 1, wire.len()] {
         let frames = stream::iter([Ok::<_, BoxError>(Frame::data(Bytes::copy_from_slice(&wire[..there])))]);
         let body = StreamBody::new(futures_util::StreamExt::chain(frames, stream::pending()));
-        let bounds = Bounds { message: LIMIT, jobs: Arc::new(Semaphore::new(1)) };
+        let bounds =
+            Bounds { message: LIMIT, jobs: Arc::new(Semaphore::new(1)), budget: Budget::new(Limit::None) };
         let mut body = Messages::new(body, Job::Keep, bounds);
         let first = futures_util::FutureExt::now_or_never(body.frame());
         assert_eq!(first.is_some(), there == wire.len(), "{there} bytes");
@@ -145,9 +155,68 @@ async fn trailers_come_between_messages_only() {
     for there in [0, 3, 5, 6, whole.len() - 1, whole.len()] {
         let data = Frame::data(Bytes::copy_from_slice(&whole[..there]));
         let frames = [Ok::<_, BoxError>(data), Ok(Frame::trailers(HeaderMap::new()))];
-        let bounds = Bounds { message: LIMIT, jobs: Arc::new(Semaphore::new(1)) };
+        let bounds =
+            Bounds { message: LIMIT, jobs: Arc::new(Semaphore::new(1)), budget: Budget::new(Limit::None) };
         let body = Messages::new(StreamBody::new(stream::iter(frames)), Job::Keep, bounds);
         let complete = there == 0 || there == whole.len();
         assert_eq!(body.collect().await.is_ok(), complete, "{there} bytes");
     }
+}
+
+#[tokio::test]
+async fn what_there_is_of_a_message_is_kept_until_it_goes_on() {
+    let budget = Budget::new(Limit::Bytes(4 << 20));
+    for (length, cut_at) in [(HOLD_ABOVE + 10, HOLD_ABOVE / 2), (HOLD_ABOVE / 2, HOLD_ABOVE / 4)] {
+        let wire = Bytes::from(message(0, &vec![7; length]));
+        let first = wire.slice(..cut_at);
+        let mut body =
+            taking(budget, Job::Keep, vec![first, wire.slice(cut_at..), Bytes::from(message(0, &[]))]);
+        let mut seen = 0;
+        let mut most = 0;
+        while let Some(frame) = body.frame().await {
+            seen += frame.unwrap().into_data().unwrap().len();
+            most = most.max(budget.usage().in_flight);
+            let rest = seen < wire.len();
+            assert_eq!(budget.usage().in_flight > 0, rest, "{seen} of {}", wire.len());
+        }
+        assert!(most >= cut_at as u64 - 5);
+    }
+    let half = Bytes::from(message(0, &vec![7; HOLD_ABOVE + 10])).slice(..HOLD_ABOVE);
+    let mut body = taking(budget, Job::Keep, vec![half]);
+    assert!(body.frame().await.unwrap().is_err(), "it ends within the message");
+    assert!(budget.usage().in_flight > 0);
+    drop(body);
+    assert_eq!(budget.usage().in_flight, 0);
+}
+
+#[tokio::test]
+async fn a_message_without_room_is_unavailable() {
+    let code = |budget, job, wire: Vec<u8>| async move {
+        let body = taking(budget, job, cut(&wire, 1 << 16)).collect().await;
+        body.map(|_| ()).map_err(|e| e.downcast::<Status>().expect("a status").code())
+    };
+    let budget = Budget::new(Limit::Bytes(1 << 20));
+    let mut other = budget.hold();
+    other.grow(1 << 19).unwrap();
+    let large = vec![7; 1 << 19];
+    for (job, wire) in [
+        (Job::Keep, message(0, &large)),
+        (Job::Unpack(Encoding::Gzip), message(0, &large)),
+        (Job::Unpack(Encoding::Gzip), compressed(Encoding::Gzip, &large)),
+        (Job::Unpack(Encoding::Deflate), compressed(Encoding::Deflate, &large)),
+    ] {
+        assert_eq!(code(budget, job, wire.clone()).await, Err(tonic::Code::Unavailable), "{job:?}");
+        assert_eq!(budget.usage().in_flight, 1 << 19);
+        let alone = Budget::new(Limit::Bytes(1 << 20));
+        assert_eq!(code(alone, job, wire).await, Ok(()), "{job:?}");
+        assert_eq!(alone.usage().in_flight, 0);
+    }
+    other.set(1 << 20);
+    let (tiny, packed) = (message(0, &[7; 100]), compressed(Encoding::Gzip, &[7; 9000]));
+    assert_eq!(code(budget, Job::Keep, tiny).await, Ok(()));
+    assert_eq!(code(budget, Job::Unpack(Encoding::Gzip), packed).await, Ok(()));
+    let can_never_be = message(0, &vec![7; HOLD_ABOVE + 1]);
+    assert_eq!(code(budget, Job::Keep, can_never_be).await, Err(tonic::Code::InvalidArgument));
+    let answer = message(0, &large);
+    assert_eq!(code(budget, Job::Pack(Encoding::Gzip), answer).await, Ok(()), "an answer is not refused");
 }

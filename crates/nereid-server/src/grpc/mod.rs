@@ -65,6 +65,7 @@ pub fn router(
     draining: Draining,
 ) -> Result<impl HttpService, tonic_reflection::server::Error> {
     let GrpcOptions { restrictions, header_forward, compression } = options;
+    let budget = service.budget();
     let inference = Grpc { service: service.clone(), header_forward, draining };
     let inference = GrpcInferenceServiceServer::new(inference)
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
@@ -82,7 +83,7 @@ pub fn router(
         .add_service(reflection)
         .add_service(reflection_alpha);
     let router = category::restrict(routes.routes().prepare().into_axum_router(), &restrictions);
-    Ok(Deadlines(Compression::new(router, compression, MAX_MESSAGE_BYTES)))
+    Ok(Deadlines(Compression::new(router, compression, MAX_MESSAGE_BYTES, budget)))
 }
 
 /// The rpcs of `inference.GRPCInferenceService`.

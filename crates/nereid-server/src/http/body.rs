@@ -9,6 +9,8 @@ use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame};
 use nereid_core::{Error, Result};
 
+use crate::in_flight::{Held, LARGE};
+
 /// Most that is read of a body only to count it.
 const MAX_COUNTED_BYTES: u64 = i32::MAX as u64;
 /// Most that is reserved before data has come.
@@ -16,11 +18,11 @@ const MAX_RESERVE_BYTES: usize = 1 << 20;
 /// How long a client may send nothing of a body that it has begun. As generous as the limit on a head: Triton has none.
 const STALL_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// Reads `body`, at most `limit` bytes. A body that comes in one piece is not copied.
+/// Reads `body`, at most `limit` bytes, which `held` has as they come. A body that comes in one piece is not copied.
 ///
 /// # Errors
-/// `InvalidArg` when the body is longer, ends before it should, or does not go on.
-pub(super) async fn read<B>(mut body: B, limit: usize) -> Result<Bytes>
+/// `InvalidArg` when the body is longer, ends before it should, or does not go on; those of [`Held::grow`].
+pub(super) async fn read<B>(mut body: B, limit: usize, held: &mut Held) -> Result<Bytes>
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: std::fmt::Display,
@@ -29,9 +31,13 @@ where
     if announced > limit {
         return Err(too_long(limit));
     }
+    if announced > LARGE {
+        held.check(announced as u64)?; // it would be refused in the end, or so it looks now
+    }
     let mut whole = Pieces::None;
     while let Some(frame) = next(&mut body).await? {
         let Ok(data) = frame.into_data() else { continue }; // trailers
+        held.grow(data.len())?;
         whole = whole.with(data, announced.min(MAX_RESERVE_BYTES));
         if whole.len() > limit {
             return Err(too_long(limit));
@@ -44,8 +50,8 @@ where
 /// sends it all before looking at the answer gets one. Nothing of it is kept.
 ///
 /// # Errors
-/// `InvalidArg` when the body is longer than any may be, or ends before it should.
-pub(super) async fn read_or_count<B>(mut body: B, limit: usize) -> Result<Result<Bytes, u64>>
+/// `InvalidArg` when the body is longer than any may be, or ends before it should; those of [`Held::grow`].
+pub(super) async fn read_or_count<B>(mut body: B, limit: usize, held: &mut Held) -> Result<Result<Bytes, u64>>
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: std::fmt::Display,
@@ -58,7 +64,13 @@ where
         if length > MAX_COUNTED_BYTES {
             return Err(too_long(limit));
         }
-        whole = if length > limit as u64 { Pieces::None } else { whole.with(data, reserve) };
+        if length > limit as u64 {
+            whole = Pieces::None;
+            held.set(0);
+        } else {
+            held.grow(data.len())?;
+            whole = whole.with(data, reserve);
+        }
     }
     Ok(if length > limit as u64 { Err(length) } else { Ok(whole.join()) })
 }
@@ -132,9 +144,10 @@ impl Pieces {
 mod tests {
     use futures_util::{StreamExt, stream};
     use http_body::Frame;
-    use http_body_util::StreamBody;
+    use http_body_util::{Full, StreamBody};
 
     use super::*;
+    use crate::in_flight::{Budget, Limit};
 
     fn body(pieces: &[&'static str]) -> impl Body<Data = Bytes, Error = std::convert::Infallible> + Unpin {
         let frames: Vec<_> =
@@ -150,7 +163,7 @@ mod tests {
             (&["abc", "de"], Err(5)),
             (&["abcdefg", "", "h"], Err(8)),
         ] {
-            let read = read_or_count(body(pieces), 4).await.unwrap();
+            let read = read_or_count(body(pieces), 4, &mut Held::uncounted()).await.unwrap();
             assert_eq!(read, expected.map(Bytes::from));
         }
     }
@@ -158,10 +171,38 @@ mod tests {
     #[tokio::test]
     async fn joins_pieces_up_to_the_limit() {
         for (pieces, expected) in [(&[][..], ""), (&["ab"], "ab"), (&["a", "bc", "d"], "abcd")] {
-            assert_eq!(read(body(pieces), 4).await.unwrap(), expected);
+            assert_eq!(read(body(pieces), 4, &mut Held::uncounted()).await.unwrap(), expected);
         }
-        let error = read(body(&["abc", "de"]), 4).await.unwrap_err();
+        let error = read(body(&["abc", "de"]), 4, &mut Held::uncounted()).await.unwrap_err();
         assert_eq!(error.message(), "request body is longer than the limit of 4 bytes");
+    }
+
+    #[tokio::test]
+    async fn bytes_are_held_as_they_come() {
+        let budget = Budget::new(Limit::Bytes(1 << 20));
+        let announced = || Full::new(Bytes::from(vec![7; 1 << 19]));
+        let mut held = budget.hold();
+        assert_eq!(read(announced(), 1 << 19, &mut held).await.unwrap().len(), 1 << 19);
+        assert_eq!(budget.usage().in_flight, 1 << 19);
+        let refused = |error: Error| {
+            assert!(error.is_overload() && error.message().starts_with("Exceeds maximum bytes in flight"));
+            assert_eq!(budget.usage().in_flight, 1 << 19);
+        };
+        let error = read(announced(), 1 << 19, &mut budget.hold()).await.unwrap_err();
+        refused(error);
+        let error = read(unannounced(), 1 << 19, &mut budget.hold()).await.unwrap_err();
+        refused(error);
+        let error = read_or_count(unannounced(), 1 << 19, &mut budget.hold()).await.unwrap_err();
+        refused(error);
+        let mut other = budget.hold();
+        assert_eq!(read_or_count(unannounced(), 1 << 17, &mut other).await, Ok(Err(1 << 19)));
+        assert_eq!(budget.usage().in_flight, 1 << 19, "what is only counted is not held");
+    }
+
+    /// As many bytes as `announced` in pieces that do not say so.
+    fn unannounced() -> impl Body<Data = Bytes, Error = std::convert::Infallible> + Unpin {
+        let piece = || Ok(Frame::data(Bytes::from(vec![7; 1 << 16])));
+        StreamBody::new(stream::iter((0..8).map(move |_| piece())))
     }
 
     #[tokio::test(start_paused = true)]
@@ -171,9 +212,10 @@ mod tests {
             tokio::time::sleep(STALL_TIMEOUT - Duration::from_secs(1)).await;
             piece()
         });
-        assert_eq!(read(StreamBody::new(Box::pin(slow)), 10).await.unwrap().len(), 10);
+        let mut held = Held::uncounted();
+        assert_eq!(read(StreamBody::new(Box::pin(slow)), 10, &mut held).await.unwrap().len(), 10);
         let stalled = stream::iter([piece()]).chain(stream::pending());
-        let error = read(StreamBody::new(stalled), 10).await.unwrap_err();
+        let error = read(StreamBody::new(stalled), 10, &mut held).await.unwrap_err();
         assert_eq!(error.message(), "nothing of the request body has come for 600 seconds");
     }
 }

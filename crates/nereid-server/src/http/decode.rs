@@ -45,6 +45,11 @@ impl Outputs {
         }
     }
 
+    /// Whether `output` is to be written as numbers in JSON.
+    pub(super) fn is_json(&self, output: &str) -> bool {
+        self.encoding(output) == Some(rest::Encoding::Json) && self.classes(output) == 0
+    }
+
     /// Number of classes wanted of `output`; 0 for the tensor itself.
     pub(super) fn classes(&self, output: &str) -> usize {
         self.find(output).map_or(0, |o| o.classification as usize)
@@ -171,6 +176,11 @@ pub(super) fn decode_raw(body: Bytes, config: &ModelConfig) -> Result<(InferRequ
     let tensor = InputTensor { name: input.name.to_string(), datatype: input.datatype, shape: dims, data };
     let request = InferRequest { inputs: vec![tensor], ..Default::default() };
     Ok((request, Outputs::new(Vec::new(), rest::Encoding::Binary, Windows::default())))
+}
+
+/// Bytes of the tensors of `request`, wherever they come from.
+pub(super) fn tensor_bytes(request: &InferRequest) -> usize {
+    request.inputs.iter().map(|input| input.data.len()).sum()
 }
 
 /// Adds the headers that are to be forwarded to the parameters of `request`.

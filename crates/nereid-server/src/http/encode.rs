@@ -6,7 +6,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, header};
 use http_body::Frame;
-use nereid_core::{Error, InferResponse, OutputTensor, Parameter, Result};
+use nereid_core::{DataType, Error, InferResponse, OutputTensor, Parameter, Result};
 use nereid_protocol::rest::{self, Datatype, OutputView};
 use nereid_repository::ModelVersion;
 use smallvec::SmallVec;
@@ -15,11 +15,47 @@ use super::decode::{self, Outputs};
 use super::encoding::Encoding;
 use super::reply::JSON;
 use crate::classification::classify;
+use crate::in_flight::{Held, LARGE};
 
 /// Length of the JSON part of a body.
 pub(super) const HEADER_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
 
-/// Encodes the answer of `model` to the request `id`.
+/// Lets `held` have what is there of an answer, tensors of `bytes` bytes, and room for those that become JSON. A short
+/// answer takes no more than its request.
+///
+/// # Errors
+/// There is no room for its JSON.
+pub(super) fn hold(
+    response: &InferResponse,
+    bytes: usize,
+    is_json: impl Fn(&OutputTensor) -> bool,
+    held: &mut Held,
+) -> Result<()> {
+    let json = response.outputs.iter().filter(|output| is_json(output)).map(json_bytes).sum::<usize>();
+    if bytes + json > LARGE {
+        held.set(bytes);
+        held.grow(json)?;
+    }
+    Ok(())
+}
+
+/// About how long a tensor is in JSON: numbers with as many digits as random ones have.
+fn json_bytes(output: &OutputTensor) -> usize {
+    let digits = match output.datatype {
+        DataType::Fp32 => 20,
+        DataType::Fp64 => 24,
+        _ => match output.datatype.size_bytes() {
+            None => return output.data.len(),
+            Some(1) => 5,
+            Some(2) => 7,
+            Some(4) => 12,
+            Some(_) => 21,
+        },
+    };
+    output.data.len() / output.datatype.size_bytes().unwrap_or(1) * digits
+}
+
+/// Encodes the answer of `model` to the request `id`, which has `held` until it is written.
 ///
 /// # Errors
 /// An output cannot be shown as asked: FP16 and BF16 have no JSON form, and some types no classes.
@@ -29,6 +65,7 @@ pub(super) fn encode(
     model: &ModelVersion,
     wanted: &Outputs,
     encoding: Encoding,
+    held: Held,
 ) -> Result<Response> {
     let mut tensors = response.outputs;
     for output in &mut tensors {
@@ -49,7 +86,7 @@ pub(super) fn encode(
         outputs: &outputs,
     })
     .map_err(decode::error)?;
-    Ok(assemble(body, encoding))
+    Ok(assemble(body, encoding, held))
 }
 
 /// An output as it is to be written.
@@ -72,7 +109,7 @@ pub(super) fn parameter(value: Parameter) -> rest::Parameter {
     }
 }
 
-fn assemble(body: rest::ResponseBody, encoding: Encoding) -> Response {
+fn assemble(body: rest::ResponseBody, encoding: Encoding, held: Held) -> Response {
     let header_length = body.header_length();
     let mut parts = Parts { next: SmallVec::with_capacity(1 + body.binary.len()), left: 0 };
     parts.next.push(body.json);
@@ -82,7 +119,11 @@ fn assemble(body: rest::ResponseBody, encoding: Encoding) -> Response {
         parts.next = SmallVec::from_iter([packed]);
         content_encoding = encoding.header();
     }
-    parts.left = parts.next.iter().map(|part| part.len() as u64).sum();
+    let bytes = parts.next.iter().map(Bytes::len).sum::<usize>();
+    parts.left = bytes as u64;
+    if let Some(last) = parts.next.iter_mut().rfind(|part| !part.is_empty()) {
+        *last = held.until_written(std::mem::take(last), bytes);
+    }
     parts.next.reverse();
     let mut response = Response::new(Body::new(parts));
     let headers = response.headers_mut();

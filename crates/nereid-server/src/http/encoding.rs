@@ -9,6 +9,8 @@ use flate2::write::{GzEncoder, ZlibEncoder};
 use http::{HeaderMap, HeaderValue, header};
 use nereid_core::{Error, Result};
 
+use crate::in_flight::{Held, LARGE};
+
 /// How a body is encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Encoding {
@@ -22,6 +24,8 @@ pub(crate) enum Encoding {
 pub(crate) enum Inflate {
     Broken(std::io::Error),
     TooLong,
+    /// There is no room for it.
+    Refused(Error),
 }
 
 impl Encoding {
@@ -67,37 +71,45 @@ impl Encoding {
         }
     }
 
-    /// Decompresses `body` to at most `limit` bytes.
+    /// Decompresses `body` to at most `limit` bytes, which `held` has afterwards.
     ///
     /// # Errors
-    /// `InvalidArg` when the data is broken or longer.
-    pub(crate) fn decode(self, body: Bytes, limit: usize) -> Result<Bytes> {
+    /// `InvalidArg` when the data is broken or longer; those of [`Held::grow`].
+    pub(crate) fn decode(self, body: Bytes, limit: usize, held: &mut Held) -> Result<Bytes> {
         if self == Self::Identity {
             return Ok(body);
         }
-        let data = self.inflate(&body, limit).map_err(|e| match e {
+        let data = self.inflate(&body, limit, held).map_err(|e| match e {
             Inflate::Broken(e) => Error::invalid_arg(format!("failed to decompress the request body: {e}")),
             Inflate::TooLong => Error::invalid_arg(format!(
                 "Decompressed data size exceeds the maximum allowed value of {limit} bytes. Use --http-max-input-size \
                  to increase the limit."
             )),
+            Inflate::Refused(error) => error,
         })?;
+        held.set(data.len());
         Ok(data.into())
     }
 
-    /// What `data` decompresses to, if that is no more than `limit` bytes. Memory grows with what comes out.
+    /// What `data` decompresses to, if that is no more than `limit` bytes. Memory grows with what comes out, and `held`
+    /// with it.
     ///
     /// # Errors
     /// See [`Inflate`].
-    pub(crate) fn inflate(self, data: &[u8], limit: usize) -> std::result::Result<Vec<u8>, Inflate> {
+    pub(crate) fn inflate(
+        self,
+        data: &[u8],
+        limit: usize,
+        held: &mut Held,
+    ) -> std::result::Result<Vec<u8>, Inflate> {
         match self {
             Self::Identity if data.len() > limit => Err(Inflate::TooLong),
             Self::Identity => Ok(data.to_vec()),
             // It refuses itself what follows the last member.
-            Self::Gzip => read_to_end(&mut MultiGzDecoder::new(data), limit),
+            Self::Gzip => read_to_end(&mut MultiGzDecoder::new(data), limit, held),
             Self::Deflate => {
                 let mut decoder = ZlibDecoder::new(data);
-                let inflated = read_to_end(&mut decoder, limit)?;
+                let inflated = read_to_end(&mut decoder, limit, held)?;
                 match decoder.into_inner().len() {
                     0 => Ok(inflated),
                     rest => {
@@ -127,11 +139,39 @@ impl Encoding {
     }
 }
 
-fn read_to_end(decoder: &mut impl Read, limit: usize) -> std::result::Result<Vec<u8>, Inflate> {
+fn read_to_end(
+    decoder: &mut impl Read,
+    limit: usize,
+    held: &mut Held,
+) -> std::result::Result<Vec<u8>, Inflate> {
     let mut inflated = Vec::new();
     let bound = (limit as u64).saturating_add(1);
-    decoder.take(bound).read_to_end(&mut inflated).map_err(Inflate::Broken)?;
+    let mut metered = Metered { data: decoder.take(bound), held, free: LARGE, refused: None };
+    if let Err(e) = metered.read_to_end(&mut inflated) {
+        return Err(metered.refused.map_or(Inflate::Broken(e), Inflate::Refused));
+    }
     if inflated.len() > limit { Err(Inflate::TooLong) } else { Ok(inflated) }
+}
+
+/// Data whose memory is held as it comes, but for so little that a question about the server's health may have it.
+struct Metered<'h, R> {
+    data: R,
+    held: &'h mut Held,
+    free: usize,
+    refused: Option<Error>,
+}
+
+impl<R: Read> Read for Metered<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.data.read(buffer)?;
+        let free = count.min(self.free);
+        self.free -= free;
+        self.held.grow(count - free).map_err(|error| {
+            self.refused = Some(error);
+            std::io::Error::other("no room")
+        })?;
+        Ok(count)
+    }
 }
 
 /// A buffer that compressed bytes are appended to.
@@ -151,6 +191,7 @@ impl Write for Joined {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::in_flight::{Budget, Limit};
 
     fn accept(value: &'static str) -> Encoding {
         Encoding::of_response(&HeaderMap::from_iter([(
@@ -181,14 +222,34 @@ mod tests {
         for encoding in [Encoding::Gzip, Encoding::Deflate] {
             let packed = encoding.encode(&parts).unwrap();
             assert!(packed.len() < 2000);
-            assert_eq!(encoding.decode(packed.clone(), 100_002).unwrap(), parts.concat());
-            let error = encoding.decode(packed.clone(), 100_001).unwrap_err();
+            assert_eq!(
+                encoding.decode(packed.clone(), 100_002, &mut Held::uncounted()).unwrap(),
+                parts.concat()
+            );
+            let error = encoding.decode(packed.clone(), 100_001, &mut Held::uncounted()).unwrap_err();
             assert!(error.message().starts_with("Decompressed data size exceeds"), "{error}");
-            let error = encoding.decode(packed.slice(..packed.len() / 2), 100_002).unwrap_err();
+            let error = encoding
+                .decode(packed.slice(..packed.len() / 2), 100_002, &mut Held::uncounted())
+                .unwrap_err();
             assert!(error.message().starts_with("failed to decompress"), "{error}");
             let garbage = Bytes::from([&packed[..], b"garbage"].concat());
-            let error = encoding.decode(garbage, 100_002).unwrap_err();
+            let error = encoding.decode(garbage, 100_002, &mut Held::uncounted()).unwrap_err();
             assert!(error.message().starts_with("failed to decompress"), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_comes_out_is_held_as_it_comes() {
+        let budget = Budget::new(Limit::Bytes(100_000));
+        for encoding in [Encoding::Gzip, Encoding::Deflate] {
+            let packed = |length| encoding.encode(&[Bytes::from(vec![7; length])]).unwrap();
+            let mut held = budget.hold();
+            assert_eq!(encoding.decode(packed(80_000), 1 << 20, &mut held).unwrap().len(), 80_000);
+            assert_eq!(budget.usage().in_flight, 80_000);
+            drop(held);
+            let error = encoding.decode(packed(120_000), 1 << 20, &mut budget.hold()).unwrap_err();
+            assert!(error.message().starts_with("Exceeds maximum bytes in flight"), "{error}");
+            assert_eq!(budget.usage().in_flight, 0);
         }
     }
 }

@@ -6,7 +6,7 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::{HeaderMap, header};
-use nereid_core::{Error, InferRequest, Result};
+use nereid_core::{Error, InferRequest, OutputTensor, Result};
 use nereid_protocol::rest;
 use nereid_repository::ModelVersion;
 
@@ -16,6 +16,7 @@ use super::encoding::Encoding;
 use super::path::ModelPath;
 use super::reply::{self, Refused};
 use super::{Http, body, traced};
+use crate::in_flight::{Held, LARGE};
 use crate::off_the_loop::{LONG_BYTES, off_the_loop};
 use crate::service::Service;
 use crate::trace::{Event, Trace, TraceContext};
@@ -44,17 +45,19 @@ async fn answer(
     check_content_length(&parts.headers).map_err(Refused::Text)?;
     let limit = http.limits.max_input_bytes;
     let most = if encoding == Encoding::Identity { MAX_BODY_BYTES } else { limit };
-    let body = body::read(body, most).await.map_err(Refused::Text)?;
+    let mut held = http.service.budget().hold();
+    let body = body::read(body, most, &mut held).await.map_err(Refused::Text)?;
     trace.mark(Event::HttpRecvEnd);
     access.received(|| body.len());
-    let body = decompress(encoding, body, limit).await.map_err(Refused::Text)?;
+    let (body, held) = decompress(encoding, body, limit, held).await.map_err(Refused::Text)?;
     let json_length = json_length(&parts.headers, &body).map_err(Refused::Text)?;
-    let (mut request, outputs) = decode(body, json_length, &model, limit, &http.service).await?;
+    let (mut request, outputs, mut held) =
+        decode(body, json_length, &model, limit, &http.service, held).await?;
     if let Some(forward) = &http.header_forward {
         decode::forward_headers(&mut request, forward, &parts.headers)?;
     }
     if let Some(windows) = &outputs.windows {
-        request = windows.read(request, &model.config, http.service.device_memory(&model)).await?;
+        request = windows.read(request, &model.config, http.service.device_memory(&model), &mut held).await?;
     }
     let id = request.id.clone();
     access.request(&model, &request);
@@ -64,20 +67,23 @@ async fn answer(
         response = windows.write(response).await.map_err(Refused::Text)?;
     }
     let encoding = Encoding::of_response(&parts.headers);
-    let response = if response.outputs.iter().map(|o| o.data.len()).sum::<usize>() <= LONG_BYTES {
-        encode::encode(response, &id, &model, &outputs, encoding)
+    let bytes = response.outputs.iter().map(|o| o.data.len()).sum::<usize>();
+    let is_json = |output: &OutputTensor| outputs.is_json(&output.name);
+    encode::hold(&response, bytes, is_json, &mut held).map_err(Refused::Text)?;
+    let response = if bytes <= LONG_BYTES {
+        encode::encode(response, &id, &model, &outputs, encoding, held)
     } else {
-        off_the_loop(move || encode::encode(response, &id, &model, &outputs, encoding)).await
+        off_the_loop(move || encode::encode(response, &id, &model, &outputs, encoding, held)).await
     };
     trace.mark(Event::InferResponseComplete);
     response.map_err(Refused::Text)
 }
 
 /// A small body may become a large one, hence only an uncompressed one stays on the event loop.
-async fn decompress(encoding: Encoding, body: Bytes, limit: usize) -> Result<Bytes> {
+async fn decompress(encoding: Encoding, body: Bytes, limit: usize, mut held: Held) -> Result<(Bytes, Held)> {
     match encoding {
-        Encoding::Identity => Ok(body),
-        _ => off_the_loop(move || encoding.decode(body, limit)).await,
+        Encoding::Identity => Ok((body, held)),
+        _ => off_the_loop(move || Ok((encoding.decode(body, limit, &mut held)?, held))).await,
     }
 }
 
@@ -113,7 +119,8 @@ async fn decode(
     model: &Arc<ModelVersion>,
     limit: usize,
     service: &Arc<Service>,
-) -> Result<(InferRequest, Outputs)> {
+    mut held: Held,
+) -> Result<(InferRequest, Outputs, Held)> {
     if json_length == Some(0) {
         if body.len() > limit {
             return Err(Error::invalid_arg(format!(
@@ -122,11 +129,24 @@ async fn decode(
                 body.len()
             )));
         }
-        return decode::decode_raw(body, &model.config);
+        let (request, outputs) = decode::decode_raw(body, &model.config)?;
+        return Ok((request, outputs, held));
     }
-    if json_length.unwrap_or(body.len()) <= LONG_BYTES {
-        return decode::decode(&body, json_length, &model.config, limit, service.shared_memory());
+    let (received, json) = (body.len(), json_length.unwrap_or(body.len()));
+    if json > LARGE {
+        held.grow(json)?; // about as long as what it becomes
     }
-    let (config, service) = (model.config.clone(), service.clone());
-    off_the_loop(move || decode::decode(&body, json_length, &config, limit, service.shared_memory())).await
+    let (request, outputs) = if json <= LONG_BYTES {
+        decode::decode(&body, json_length, &model.config, limit, service.shared_memory())?
+    } else {
+        let (config, service) = (model.config.clone(), service.clone());
+        let decoded;
+        (decoded, held) = off_the_loop(move || {
+            Ok((decode::decode(&body, json_length, &config, limit, service.shared_memory())?, held))
+        })
+        .await?;
+        decoded
+    };
+    held.settle(decode::tensor_bytes(&request).max(received))?;
+    Ok((request, outputs, held))
 }

@@ -19,7 +19,7 @@ pub(super) async fn get(State(http): State<Http>) -> Answer {
 }
 
 pub(super) async fn set(State(http): State<Http>, request: Request) -> Answer {
-    let settings = settings::read(request).await?;
+    let settings = settings::read(&http, request).await?;
     let change = change(&settings)?;
     if let Some(on) = member(&settings, "access_log", Json::as_bool)? {
         http.service.access().switch(on)?;

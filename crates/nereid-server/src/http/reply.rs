@@ -11,6 +11,7 @@ use http::{HeaderValue, StatusCode, header};
 use nereid_core::Error;
 use nereid_protocol::rest;
 
+use crate::in_flight::RETRY_AFTER_SECONDS;
 use crate::status;
 
 pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -49,7 +50,11 @@ impl IntoResponse for Refused {
             Self::Json(error) => (error, JSON),
             Self::Text(error) => (error, TEXT),
         };
-        reply(status::http(error), content_type, rest::error_body(error.message()))
+        let mut response = reply(status::http(error), content_type, rest::error_body(error.message()));
+        if error.is_overload() {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
+        }
+        response
     }
 }
 

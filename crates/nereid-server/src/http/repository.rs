@@ -16,6 +16,7 @@ use super::path::ModelName;
 use super::reply::{self, Refused};
 use super::{Http, body, decode, json};
 use crate::describe;
+use crate::in_flight::Held;
 
 /// As lenient as Triton about padding; wrong characters are refused, where Triton leaves them out.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -26,7 +27,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 );
 
 pub(super) async fn index(State(http): State<Http>, request: Request) -> Result<Response, Refused> {
-    let body = read(&http, request).await?;
+    let (body, _held) = read(&http, request).await?;
     let index = http.service.off_the_loop(move |service| describe::index(service, ready_only(&body)?));
     json::index(&index.await?)
 }
@@ -36,10 +37,13 @@ pub(super) async fn load(
     path: ModelName,
     request: Request,
 ) -> Result<Response, Refused> {
-    let body = read(&http, request).await?;
+    let (body, mut held) = read(&http, request).await?;
     let loaded = http.service.control(move |repository| {
+        held.grow(body.len())?; // what is made of it is about as long
         let parameters = load_parameters(body)?;
-        repository.load_model(&path.0, &parameters)
+        let loaded = repository.load_model(&path.0, &parameters);
+        drop((parameters, held));
+        loaded
     });
     loaded.await?;
     Ok(reply::json(""))
@@ -50,7 +54,7 @@ pub(super) async fn unload(
     path: ModelName,
     request: Request,
 ) -> Result<Response, Refused> {
-    let body = read(&http, request).await?;
+    let (body, _held) = read(&http, request).await?;
     let unloaded = http.service.control(move |repository| {
         let dependents = unload_dependents(&body)?;
         repository.unload_model(&path.0, dependents)
@@ -65,11 +69,12 @@ pub(super) async fn named() -> Result<Response, Refused> {
 }
 
 /// The body, of at most `--http-max-input-size` bytes (`EVBufferToJson`).
-async fn read(http: &Http, request: Request) -> Result<Bytes> {
+async fn read(http: &Http, request: Request) -> Result<(Bytes, Held)> {
     let (body, limit) = (request.into_body(), http.limits.max_input_bytes);
     let announced = body.size_hint().lower();
     if usize::try_from(announced).is_ok_and(|announced| announced <= limit) {
-        return body::read(body, limit).await;
+        let mut held = http.service.budget().hold();
+        return Ok((body::read(body, limit, &mut held).await?, held));
     }
     Err(Error::invalid_arg(format!(
         "request JSON size of {announced} bytes exceeds the maximum allowed input size of {limit} bytes. Use \

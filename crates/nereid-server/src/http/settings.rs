@@ -4,7 +4,7 @@ use axum::extract::Request;
 use nereid_core::{Error, Result};
 use nereid_protocol::rest::Json;
 
-use super::{body, decode};
+use super::{Http, body, decode};
 
 /// Longest such body.
 const MAX_BODY_BYTES: usize = 1 << 20;
@@ -13,8 +13,9 @@ const MAX_BODY_BYTES: usize = 1 << 20;
 ///
 /// # Errors
 /// It is too long, or no JSON.
-pub(super) async fn read(request: Request) -> Result<Json> {
-    let body = body::read(request.into_body(), MAX_BODY_BYTES).await?;
+pub(super) async fn read(http: &Http, request: Request) -> Result<Json> {
+    let mut held = http.service.budget().hold();
+    let body = body::read(request.into_body(), MAX_BODY_BYTES, &mut held).await?;
     Json::parse(&body).map_err(decode::error)
 }
 

@@ -27,7 +27,7 @@ pub(super) async fn register(
     if region.is_empty() {
         return Err(nameless(kind).into());
     }
-    let body = settings::read(request).await?;
+    let body = settings::read(&http, request).await?;
     http.service
         .off_the_loop(move |service| match kind {
             Kind::System => {

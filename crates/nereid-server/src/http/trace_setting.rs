@@ -30,7 +30,7 @@ pub(super) async fn set_of_model(State(http): State<Http>, path: ModelPath, requ
 }
 
 async fn change(http: &Http, model: &str, request: Request) -> Answer {
-    let update = update(&settings::read(request).await?)?;
+    let update = update(&settings::read(http, request).await?)?;
     http.service.tracer().update(model, &update)?;
     show(http, model)
 }

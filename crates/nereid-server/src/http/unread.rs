@@ -19,6 +19,8 @@ use tower::Service;
 
 /// Most that is thrown away.
 const MOST_BYTES: u64 = 1 << 20;
+/// The same for who is told to come again (`Retry-After`), which is better done on the same connection.
+const MOST_RETRY_BYTES: u64 = 64 << 20;
 /// How long the client may take to send it.
 const MOST_TIME: Duration = Duration::from_secs(5);
 
@@ -51,8 +53,9 @@ pin_project! {
 /// What is left of a body.
 struct Rest<B> {
     body: B,
-    /// Of [`MOST_BYTES`].
+    /// Read so far, of `most`.
     bytes: u64,
+    most: u64,
     end: Option<Pin<Box<Sleep>>>,
 }
 
@@ -99,7 +102,11 @@ where
             match this.slot.as_ref().and_then(|slot| slot.lock().take()) {
                 None => return Poll::Ready(Ok(answer)),
                 Some(_) if *this.waits => return Poll::Ready(Ok(last(answer))),
-                Some(body) => *this.rest = Some((answer, Rest { body, bytes: 0, end: None })),
+                Some(body) => {
+                    let retry = answer.headers().contains_key(header::RETRY_AFTER);
+                    let most = if retry { MOST_RETRY_BYTES } else { MOST_BYTES };
+                    *this.rest = Some((answer, Rest { body, bytes: 0, most, end: None }));
+                }
             }
         }
         let Some((_, rest)) = this.rest else { return Poll::Pending };
@@ -113,7 +120,7 @@ impl<B: Body<Data = Bytes> + Unpin> Rest<B> {
     /// Reads on; says whether that was all.
     fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<bool> {
         loop {
-            if self.bytes.saturating_add(self.body.size_hint().lower()) > MOST_BYTES {
+            if self.bytes.saturating_add(self.body.size_hint().lower()) > self.most {
                 return Poll::Ready(false);
             }
             match Pin::new(&mut self.body).poll_frame(context) {
@@ -172,11 +179,14 @@ impl<B> Drop for Lent<B> {
 
 #[cfg(test)]
 mod tests {
+    use axum::response::IntoResponse as _;
     use futures_util::{StreamExt, stream};
     use http_body_util::{BodyExt, StreamBody};
+    use nereid_core::Error;
     use tower::service_fn;
 
     use super::*;
+    use crate::http::reply::Refused;
 
     /// Whether the connection ends with the answer to a request of `pieces`, and, if it `stalls`, nothing more.
     async fn ends(
@@ -184,6 +194,7 @@ mod tests {
         stalls: bool,
         head: Option<(&'static str, &'static str)>,
         reads: bool,
+        answer: fn() -> Response,
     ) -> bool {
         let frames: Vec<_> =
             pieces.iter().map(|n| Ok::<_, Infallible>(Frame::data(Bytes::from(vec![0; *n])))).collect();
@@ -197,7 +208,7 @@ mod tests {
             if reads {
                 request.into_body().collect().await?;
             }
-            Ok::<_, Infallible>(Response::default())
+            Ok::<_, Infallible>(answer())
         });
         let answer = Unread::new(service).call(request).await.unwrap();
         answer.headers().get(header::CONNECTION).is_some_and(|value| value == "close")
@@ -218,10 +229,17 @@ mod tests {
             (&[3], false, Some(("expect", "100-continue")), true, false),
         ] {
             assert_eq!(
-                ends(pieces, stalls, head, reads).await,
+                ends(pieces, stalls, head, reads, Response::default).await,
                 expected,
                 "{pieces:?} {stalls} {head:?} {reads}"
             );
+        }
+        let overload = || Refused::Text(Error::overloaded("x")).into_response();
+        let most = MOST_RETRY_BYTES as usize;
+        for (pieces, stalls, expected) in
+            [(&[most / 2, most / 2][..], false, false), (&[most, 1], false, true), (&[3], true, true)]
+        {
+            assert_eq!(ends(pieces, stalls, None, false, overload).await, expected, "{pieces:?} {stalls}");
         }
     }
 }

@@ -11,6 +11,7 @@ use nereid_scheduler::{Busy, CacheValues, SummaryValues};
 use super::MetricsOptions;
 use super::gpu::GpuValues;
 use super::host::HostValues;
+use super::limits::Limits;
 use super::sample::{self, Sample, Serving};
 use super::text::{Kind, Labels, Number, Text};
 use crate::gpus::PinnedMemory;
@@ -38,6 +39,8 @@ enum Values {
     Readiness,
     /// One value without labels.
     Server(fn(&ServerValues) -> Option<f64>),
+    /// The same, of a counter.
+    ServerCounter(fn(&ServerValues) -> Option<f64>),
     /// The same, of the response cache in memory.
     CacheGauge(fn(&CacheValues) -> f64),
     /// One value for each GPU that tells it.
@@ -64,6 +67,8 @@ pub(super) struct ServerValues {
     pub(super) models: Vec<Readiness>,
     /// What health checks are told.
     pub(super) ready: bool,
+    /// What the process may use, and how requests in flight use it.
+    pub(super) limits: Limits,
 }
 
 const FAMILIES: &[Family] = &[
@@ -273,6 +278,33 @@ const FAMILIES: &[Family] = &[
     server("nereid_server_ready", "Whether the server is ready, as health checks are told", |server| {
         Some(f64::from(u8::from(server.ready)))
     }),
+    server("nereid_cpu_quota_cores", "CPUs that the container may use at a time", |server| {
+        server.limits.cpu_quota
+    }),
+    server_counter(
+        "nereid_cpu_throttled_periods_total",
+        "Periods in which the container had used up its CPU quota",
+        |server| server.limits.throttling.map(|throttling| throttling.periods as f64),
+    ),
+    server_counter(
+        "nereid_cpu_throttled_seconds_total",
+        "Time for which the container was stopped because its CPU quota was used up, all CPUs together",
+        |server| server.limits.throttling.map(|throttling| throttling.seconds),
+    ),
+    server("nereid_memory_limit_bytes", "Memory that the container may have", |server| {
+        server.limits.memory.map(|bytes| bytes as f64)
+    }),
+    server("nereid_inflight_limit_bytes", "Memory that requests in flight may have", |server| {
+        server.limits.in_flight.limit.map(|bytes| bytes as f64)
+    }),
+    server("nereid_inflight_bytes", "Memory that requests in flight have", |server| {
+        Some(server.limits.in_flight.in_flight as f64)
+    }),
+    server_counter(
+        "nereid_inflight_rejected_requests_total",
+        "Requests that were refused because requests in flight had too much memory",
+        |server| Some(server.limits.in_flight.refused as f64),
+    ),
 ];
 
 /// The page: the families that `options` want, each with all `samples` that have it.
@@ -282,7 +314,7 @@ pub(super) fn render(samples: &[Sample], server: &ServerValues, options: &Metric
         text.family(family.name, family.help, family.values.kind());
         match family.values {
             Values::Latency(_) | Values::Cache(_) if !options.counter_latencies => {}
-            Values::Server(value) => {
+            Values::Server(value) | Values::ServerCounter(value) => {
                 if let Some(value) = value(server) {
                     text.line(family.name, "", &Labels::default(), Number(value));
                 }
@@ -329,6 +361,14 @@ const fn server(name: &'static str, help: &'static str, value: fn(&ServerValues)
     family(name, help, Values::Server(value))
 }
 
+const fn server_counter(
+    name: &'static str,
+    help: &'static str,
+    value: fn(&ServerValues) -> Option<f64>,
+) -> Family {
+    family(name, help, Values::ServerCounter(value))
+}
+
 const fn gpu(
     kind: Kind,
     name: &'static str,
@@ -346,6 +386,7 @@ impl Values {
     fn kind(&self) -> Kind {
         match self {
             Self::Counter(_) | Self::Latency(_) | Self::Cache(_) | Self::Failures => Kind::Counter,
+            Self::ServerCounter(_) => Kind::Counter,
             Self::Gpu(kind, _) | Self::Instances(kind, _) => *kind,
             Self::Gauge(_) | Self::Server(_) | Self::CacheGauge(_) | Self::Readiness => Kind::Gauge,
             Self::Seconds(_) | Self::FirstResponse => Kind::Histogram,
@@ -400,6 +441,7 @@ impl Family {
             Values::Failures
             | Values::Gauge(_)
             | Values::Server(_)
+            | Values::ServerCounter(_)
             | Values::CacheGauge(_)
             | Values::Readiness
             | Values::Gpu(..) => {}

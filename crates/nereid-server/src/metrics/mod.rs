@@ -8,6 +8,7 @@ mod custom;
 mod families;
 mod gpu;
 mod host;
+mod limits;
 mod options;
 mod page;
 mod sample;

@@ -7,6 +7,7 @@ use nereid_scheduler::ResponseCache;
 
 use super::families::{self, ServerValues};
 use super::host::Host;
+use super::limits::Limits;
 use super::sample::{Sample, Serving};
 use super::{GpuReadings, MetricsOptions, custom};
 use crate::service::Service;
@@ -51,7 +52,8 @@ impl Page {
         let pinned = self.service.gpus().pinned_memory();
         let models = repository.readiness();
         let ready = self.service.ready().unwrap_or(false);
-        let server = ServerValues { host, cache, gpus, pinned, models, ready };
+        let limits = Limits::now(&self.service);
+        let server = ServerValues { host, cache, gpus, pinned, models, ready, limits };
         let custom: Vec<_> = repository.backends().iter().flat_map(|backend| backend.counters()).collect();
         families::render(&samples, &server, &self.options) + &custom::render(&custom)
     }

@@ -63,7 +63,8 @@ fn readiness_is_shown_of_all_that_should_serve() {
     let models = vec![of("", Some(1), true), of("/a", Some(2), false), of("/b", None, false)];
     let server = ServerValues { models, ready: true, ..Default::default() };
     let page = families::render(&[], &server, &MetricsOptions::default());
-    let page: Vec<_> = page.lines().filter(|line| line.starts_with("nereid")).collect();
+    let page: Vec<_> =
+        page.lines().filter(|line| line.starts_with("nereid") && line.contains("_ready")).collect();
     assert_eq!(
         page,
         [

@@ -8,6 +8,7 @@ use nereid_core::{
 };
 
 use super::*;
+use crate::in_flight::Held;
 
 /// What was done to the memory of a region.
 #[derive(Debug, Default)]
@@ -88,7 +89,8 @@ async fn tensors_stay_where_the_model_takes_them() {
     let check = async |config: ModelConfig, device, input: bool, output: bool| {
         let (memory, done) = region();
         let datatype = config.inputs[0].datatype;
-        let request = windows(&memory).read(request(datatype), &config, device).await.unwrap();
+        let request =
+            windows(&memory).read(request(datatype), &config, device, &mut Held::uncounted()).await.unwrap();
         assert_eq!(done.read.load(Ordering::Relaxed), usize::from(!input));
         assert_eq!(request.inputs[0].data.len(), if input { 0 } else { 8 });
         let placed = request.device.map(|device| *device).unwrap_or_default();
@@ -118,7 +120,10 @@ async fn sizes_are_checked_all_the_same() {
     let (memory, done) = region();
     let mut config = config();
     config.inputs[0].dims = vec![1];
-    let error = windows(&memory).read(request(DataType::Fp32), &config, Some(1)).await.unwrap_err();
+    let error = windows(&memory)
+        .read(request(DataType::Fp32), &config, Some(1), &mut Held::uncounted())
+        .await
+        .unwrap_err();
     assert_eq!(error.code(), ErrorCode::InvalidArg);
     assert!(error.message().contains("unexpected shape for input 'INPUT0'"), "{error}");
     assert_eq!(done.read.load(Ordering::Relaxed), 0);
@@ -145,7 +150,8 @@ async fn outputs_without_data_were_written_by_the_model() {
 async fn a_region_is_in_use_as_long_as_the_model_may_use_it() {
     let (memory, done) = region();
     let windows = windows(&memory);
-    let request = windows.read(request(DataType::Fp32), &config(), Some(1)).await.unwrap();
+    let request =
+        windows.read(request(DataType::Fp32), &config(), Some(1), &mut Held::uncounted()).await.unwrap();
     drop(windows); // the client has gone, the batch still runs
     memory.unregister(Kind::Cuda, "r").unwrap();
     assert_eq!(done.closed.load(Ordering::Relaxed), 0);

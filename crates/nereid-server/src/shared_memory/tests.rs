@@ -14,6 +14,7 @@ use rustix::shm::{self, Mode, OFlags};
 
 use super::regions::Lease;
 use super::*;
+use crate::in_flight::Held;
 
 /// An object in shared memory, gone at the end of the test.
 struct Object {
@@ -330,7 +331,7 @@ async fn tensors_go_through_windows() {
     windows.add_input(&memory, 0, Bounds { region: "r", offset: 0, byte_size: 8 }).unwrap();
     windows.add_output(&memory, "OUTPUT0", Bounds { region: "r", offset: 8, byte_size: 8 }).unwrap();
     let windows = windows.into_option().unwrap();
-    let request = windows.read(request(&[1, 2]), &config(), None).await.unwrap();
+    let request = windows.read(request(&[1, 2]), &config(), None, &mut Held::uncounted()).await.unwrap();
     assert_eq!(request.inputs[0].data, "01234567");
     let written = windows.write(response(b"abcdefgh")).await.unwrap();
     assert!(written.outputs[0].data.is_empty());
@@ -362,11 +363,17 @@ async fn nothing_is_read_that_the_model_would_not_take() {
         (&[9, 2], "inference request batch-size must be <= 8 for 'identity'"),
     ] {
         let message = format!("[request id: <id_unknown>] {message}");
-        refused(windows.read(request(shape), &config(), None).await, ErrorCode::InvalidArg, &message);
+        refused(
+            windows.read(request(shape), &config(), None, &mut Held::uncounted()).await,
+            ErrorCode::InvalidArg,
+            &message,
+        );
     }
     let mut many = request(&[8, 2]);
     many.inputs.push(many.inputs[0].clone());
-    assert!(windows.read(many, &config(), None).await.unwrap().inputs[0].data.is_empty());
-    let error = windows.read(request(&[8, 2]), &config(), None).await.unwrap_err();
+    assert!(
+        windows.read(many, &config(), None, &mut Held::uncounted()).await.unwrap().inputs[0].data.is_empty()
+    );
+    let error = windows.read(request(&[8, 2]), &config(), None, &mut Held::uncounted()).await.unwrap_err();
     assert!(error.message().starts_with("shared memory region 'r' has become shorter"), "{error}");
 }

@@ -12,6 +12,7 @@ use nereid_core::{
 
 use super::SharedMemory;
 use super::regions::Lease;
+use crate::in_flight::Held;
 use crate::off_the_loop::{LONG_BYTES, off_the_loop};
 
 /// The windows of a request on the regions that its tensors are in. The regions stay registered as long.
@@ -74,12 +75,13 @@ impl Windows {
     ///
     /// # Errors
     /// `InvalidArg` when the input does not fit the model, or the owner has made the memory shorter; `Unavailable`
-    /// when there is no memory for a copy.
+    /// when there is no memory for a copy, and none that `held` could have.
     pub(crate) async fn read(
         self: &Arc<Self>,
         mut request: InferRequest,
         config: &ModelConfig,
         device: Option<i32>,
+        held: &mut Held,
     ) -> Result<InferRequest> {
         if request.inputs.len() > config.inputs.len() {
             return Ok(request); // to be refused for that, whatever is in them
@@ -92,6 +94,9 @@ impl Windows {
             let placed = self.placed(&request, config, device);
             request.device = (!placed.is_empty()).then(|| Box::new(placed));
         }
+        let bytes = self.to_read(&request).map(|(_, window)| window.byte_size);
+        let bytes = bytes.fold(0, u64::saturating_add);
+        held.grow(usize::try_from(bytes).unwrap_or(usize::MAX))?;
         let windows = self.to_read(&request).map(|(_, window)| (window, window.byte_size));
         if !takes_long(windows) {
             return self.read_now(request);

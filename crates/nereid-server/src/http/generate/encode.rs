@@ -9,7 +9,8 @@ use nereid_repository::ModelVersion;
 use smallvec::SmallVec;
 
 use crate::http::decode::error;
-use crate::http::encode::{parameter, view};
+use crate::http::encode::{hold, parameter, view};
+use crate::in_flight::Held;
 use crate::off_the_loop::{LONG_BYTES, off_the_loop};
 
 /// How a response is written.
@@ -33,10 +34,16 @@ pub(super) struct Sender {
 /// Encodes a response of `sender`; a long one off the event loop.
 ///
 /// # Errors
-/// That of the response; or an output has no JSON form, which is an error of an accepted request.
-pub(super) async fn encode(response: Result<InferResponse>, sender: &Sender) -> Result<Bytes> {
+/// That of the response; or, as errors of an accepted request, an output has no JSON form, or there is no room for it.
+pub(super) async fn encode(
+    response: Result<InferResponse>,
+    sender: &Sender,
+    held: &mut Held,
+) -> Result<Bytes> {
     let response = response?;
-    let written = if response.outputs.iter().map(|output| output.data.len()).sum::<usize>() <= LONG_BYTES {
+    let bytes = response.outputs.iter().map(|output| output.data.len()).sum();
+    hold(&response, bytes, |_| true, held).map_err(Error::accepted)?;
+    let written = if bytes <= LONG_BYTES {
         write(response, sender)
     } else {
         let sender = sender.clone();

@@ -16,10 +16,12 @@ use nereid_repository::ModelVersion;
 use super::decode::decode;
 use super::encode::{Form, Sender, encode, error_event};
 use super::responses::{Responses, exactly_one};
+use crate::http::decode::tensor_bytes;
 use crate::http::encoding::Encoding;
 use crate::http::path::ModelPath;
 use crate::http::reply::{self, Refused};
 use crate::http::{Http, body};
+use crate::in_flight::{Held, LARGE};
 use crate::off_the_loop::{LONG_BYTES, off_the_loop};
 use crate::status;
 use crate::trace::{Event, Trace, TraceContext};
@@ -69,11 +71,12 @@ async fn start(http: &Http, path: &ModelPath, request: Request, form: Form) -> R
         return Err(Error::invalid_arg("Unsupported content-encoding, only 'identity' is supported."));
     }
     let limit = http.limits.max_input_bytes;
-    let body = body::read_or_count(body, limit).await?;
+    let mut held = http.service.budget().hold();
+    let body = body::read_or_count(body, limit, &mut held).await?;
     trace.mark(Event::HttpRecvEnd);
     let body = body.map_err(|length| crate::http::decode::error(rest::json_too_long(length, limit)))?;
     access.received(|| body.len());
-    let request = decode_body(body, &model, limit).await?;
+    let (request, mut held) = decode_body(body, &model, limit, held).await?;
     access.request(&model, &request);
     let service = http.service.clone();
     let response = async move {
@@ -82,18 +85,34 @@ async fn start(http: &Http, path: &ModelPath, request: Request, form: Form) -> R
         if let Ok(response) = &response {
             access.answered(response);
         }
-        until_sent(encode(response, &sender).await, trace)
+        let response = encode(response, &sender, &mut held).await.map(|response| {
+            let bytes = response.len();
+            held.until_written(response, bytes)
+        });
+        until_sent(response, trace)
     };
     Ok(Box::pin(stream::once(response)))
 }
 
 /// A long body is worked on off the event loop.
-async fn decode_body(body: Bytes, model: &Arc<ModelVersion>, limit: usize) -> Result<InferRequest> {
-    if body.len() <= LONG_BYTES {
-        return decode(&body, &model.config, limit);
+async fn decode_body(
+    body: Bytes,
+    model: &Arc<ModelVersion>,
+    limit: usize,
+    mut held: Held,
+) -> Result<(InferRequest, Held)> {
+    if body.len() > LARGE {
+        held.grow(body.len())?; // about as long as what it becomes
     }
-    let config = model.config.clone();
-    off_the_loop(move || decode(&body, &config, limit)).await
+    let received = body.len();
+    let (request, mut held) = if body.len() <= LONG_BYTES {
+        (decode(&body, &model.config, limit)?, held)
+    } else {
+        let config = model.config.clone();
+        off_the_loop(move || Ok((decode(&body, &config, limit)?, held))).await?
+    };
+    held.settle(tensor_bytes(&request).max(received))?;
+    Ok((request, held))
 }
 
 /// Ties `trace` to the response: it ends when that has been written to the connection.
