@@ -115,7 +115,7 @@ fn what_serves_is_ready_whatever_is_loaded_beside_it() {
 #[test]
 fn a_version_is_not_ready_while_it_loads_for_the_first_time() {
     let repo = Repo::new();
-    repo.model("slow", &(head("slow", 8) + IO), &format!("{MLP}slow"));
+    repo.model("slow", &(head("slow", 8) + IO), &format!("{MLP}held"));
     let repository = repo.explicit(&[]);
     thread::scope(|scope| {
         let loading = scope.spawn(|| load(&repository, "slow"));
