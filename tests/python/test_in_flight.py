@@ -198,7 +198,8 @@ def test_nothing_is_refused_but_inference_when_nothing_is_left(server: Nereid) -
                 client.infer("echo", [tensor])
             assert client.is_server_live() and client.is_model_ready("echo") and client.get_server_metadata().name
         assert server.get("/v2/health/ready").status == 200
-        assert server.post("/v2/repository/index").status == 200
+        assert server.post("/v2/repository/index", {"ready": True}).status == 200
+        assert server.post("/v2/logging", {"log_info": True}).status == 200
 
 
 def test_a_grpc_client_that_retries_by_itself_is_told_when(server: Nereid) -> None:
@@ -290,15 +291,47 @@ def test_a_grpc_message_counts_as_it_comes(server: Nereid) -> None:
     wait_in_flight(server, 0)
 
 
-def test_a_message_that_is_refused_as_it_comes_ends_its_stream_with_the_reason(server: Nereid) -> None:
-    """There is no message then, and hence no request that could be answered in-band."""
-    tensor = service_pb2.ModelInferRequest.InferInputTensor(name="INPUT0", datatype="UINT8", shape=[2 * MIB])
-    request = service_pb2.ModelInferRequest(model_name="echo", inputs=[tensor], raw_input_contents=[bytes(2 * MIB)])
+def test_a_stream_goes_on_after_a_refusal(server: Nereid) -> None:
+    tensor = service_pb2.ModelInferRequest.InferInputTensor(name="INPUT0", datatype="UINT8", shape=[MIB // 2])
+
+    def requests() -> Iterator[service_pb2.ModelInferRequest]:
+        for index in range(20):
+            yield service_pb2.ModelInferRequest(id=str(index), model_name="echo", inputs=[tensor], raw_input_contents=[bytes([index]) * (MIB // 2)])
+            if index == 9:
+                wait_until(lambda: len(answers) == 10, WAIT_S, "the first half is answered")
+                stack.close()
+
+    answers = []
+    with contextlib.ExitStack() as stack, grpc.insecure_channel(server.grpc) as channel:
+        stack.enter_context(occupied(server, MOST))
+        for answer in service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelStreamInfer(requests()):
+            answers.append(answer)
+    for index, answer in enumerate(answers):
+        if index < 10:
+            assert BUSY.fullmatch(answer.error_message) and answer.infer_response.id in ("", str(index)), "known once it is there"
+        else:
+            assert answer.infer_response.raw_output_contents[0] == bytes([index]) * (MIB // 2)
+    assert len(answers) == 20
+
+
+@pytest.mark.parametrize("encoding", [grpc.Compression.NoCompression, grpc.Compression.Gzip])
+def test_a_stream_goes_on_after_a_message_that_is_refused_as_it_comes(server: Nereid, encoding: grpc.Compression) -> None:
+    def request(size: int) -> service_pb2.ModelInferRequest:
+        tensor = service_pb2.ModelInferRequest.InferInputTensor(name="INPUT0", datatype="UINT8", shape=[size])
+        return service_pb2.ModelInferRequest(id=str(size), model_name="echo", inputs=[tensor], raw_input_contents=[bytes(size)])
+
+    sizes = (100, 2 * MIB, 300, LIMIT, MIB // 2, 200)
     with occupied(server, MOST), grpc.insecure_channel(server.grpc) as channel:
-        with pytest.raises(grpc.RpcError) as refusal:
-            list(service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelStreamInfer(iter([request])))
-        assert refusal.value.code() == grpc.StatusCode.UNAVAILABLE
-        assert BUSY.fullmatch(refusal.value.details())
+        requests = iter([request(size) for size in sizes])
+        answers = list(service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelStreamInfer(requests, compression=encoding))
+    assert len(answers) == len(sizes)
+    for size, answer in zip(sizes, answers, strict=True):
+        if size < 1000:
+            assert answer.infer_response.id == str(size) and not answer.error_message
+        else:
+            # What a compressed message would need nobody knows before it does not fit any more.
+            never = size == LIMIT and encoding == grpc.Compression.NoCompression
+            assert (NEVER if never else BUSY).fullmatch(answer.error_message), answer.error_message
 
 
 def test_a_stream_gives_back_what_it_had(server: Nereid) -> None:

@@ -18,6 +18,7 @@ use tonic::Status;
 use tower::Service;
 
 use super::messages::{Bounds, Job, Messages};
+use super::refusals::Refusals;
 use crate::cli::CompressionLevel;
 use crate::http::encoding::Encoding;
 use crate::in_flight::Budget;
@@ -81,7 +82,12 @@ where
             Err(status) => return Either::Right(Box::pin(std::future::ready(Ok(status.into_http())))),
         };
         let encoding = self.of_response(&request);
-        let response = self.router.call(request.map(|body| Messages::new(body, job, self.bounds.clone())));
+        let refusals = (request.uri().path() == INFERENCE[1]).then(Refusals::default);
+        if let Some(refusals) = &refusals {
+            request.extensions_mut().insert(refusals.clone());
+        }
+        let messages = |body| Messages::new(body, job, self.bounds.clone()).of_stream(refusals);
+        let response = self.router.call(request.map(messages));
         let Some(encoding) = encoding else { return Either::Left(response) };
         let bounds = self.bounds.clone();
         Either::Right(Box::pin(

@@ -15,9 +15,11 @@ use std::task::{Context, Poll, ready};
 use axum::BoxError;
 use bytes::{Buf, Bytes, BytesMut};
 use http_body::{Body, Frame};
+use nereid_core::Error;
 use tokio::sync::Semaphore;
 use tonic::Status;
 
+use super::refusals::Refusals;
 use crate::http::encoding::{Encoding, Inflate};
 use crate::in_flight::{Budget, Held, LARGE};
 use crate::status;
@@ -72,6 +74,8 @@ pub(super) struct Messages<B> {
     kept: Held,
     /// The message is long enough to count: no question about the server's health is.
     counts: bool,
+    /// Where a refused message leaves its reason, and an empty one its place; elsewhere the body ends with it.
+    refusals: Option<Refusals>,
     /// Looked at and not passed on yet.
     done: VecDeque<Bytes>,
 }
@@ -83,9 +87,25 @@ enum State {
     Passing(usize),
     /// Within a message that is held.
     Holding(usize),
+    /// Within a message that was refused.
+    Skipping(usize),
 }
 
-type Work = Pin<Box<dyn Future<Output = Result<Packed, Status>> + Send>>;
+type Work = Pin<Box<dyn Future<Output = Result<Packed, Failure>> + Send>>;
+
+/// Why a message cannot be passed on.
+enum Failure {
+    /// The body ends with it.
+    Broken(Status),
+    /// There is no room for this message.
+    Refused(Error),
+}
+
+impl From<Status> for Failure {
+    fn from(status: Status) -> Self {
+        Self::Broken(status)
+    }
+}
 
 /// A message that was (de)compressed, and what has its bytes.
 type Packed = (VecDeque<Bytes>, Held);
@@ -102,6 +122,7 @@ impl<B: Body<Data = Bytes> + Unpin> Messages<B> {
             bounds,
             kept,
             counts: false,
+            refusals: None,
             rest: Bytes::new(),
             prefix: [0; PREFIX],
             have: 0,
@@ -113,24 +134,38 @@ impl<B: Body<Data = Bytes> + Unpin> Messages<B> {
         }
     }
 
+    /// The body of a stream, which goes on after a message that is refused.
+    pub(super) fn of_stream(self, refusals: Option<Refusals>) -> Self {
+        Self { refusals, ..self }
+    }
+
     /// Takes from `rest`; gives what can be passed on at once.
     fn step(&mut self) -> Result<Option<Bytes>, Status> {
         match self.state {
             State::Between => self.begin(),
             State::Passing(left) => {
                 let piece = self.rest.split_to(left.min(self.rest.len()));
-                self.pass(left - piece.len(), piece.len())?;
+                self.pass(left - piece.len(), piece.len()).map_err(|e| status::grpc(&e))?;
                 Ok(Some(piece))
             }
             State::Holding(left) => {
                 let piece = self.rest.split_to(left.min(self.rest.len()));
                 let left = left - piece.len();
-                self.keep(piece.len())?;
+                if let Err(error) = self.keep(piece.len()) {
+                    self.refuse(error, left)?;
+                    return Ok(None);
+                }
                 self.hold(piece);
                 self.state = State::Holding(left);
                 if left == 0 {
                     self.complete()?;
                 }
+                Ok(None)
+            }
+            State::Skipping(left) => {
+                let skipped = left.min(self.rest.len());
+                self.rest.advance(skipped);
+                self.skip(left - skipped);
                 Ok(None)
             }
         }
@@ -161,23 +196,28 @@ impl<B: Body<Data = Bytes> + Unpin> Messages<B> {
             Job::Pack(_) => flag == 0 && length > 0,
         };
         self.counts = length > LARGE;
-        if works || length > HOLD_ABOVE {
-            if self.counts {
-                self.kept.check(length as u64).map_err(|e| status::grpc(&e))?; // it would be refused in the end
+        let prefix = if whole { PREFIX } else { 0 };
+        let goes_on = self.refusals.is_some() && self.counts && self.rest.len() - prefix < length;
+        if works || length > HOLD_ABOVE || goes_on {
+            self.rest.advance(prefix);
+            if self.counts
+                && let Err(error) = self.kept.check(length as u64)
+            {
+                self.refuse(error, length)?; // it would be refused in the end
+                return Ok(None);
             }
-            self.rest.advance(if whole { PREFIX } else { 0 });
             self.state = State::Holding(length);
             if length == 0 {
                 self.complete()?;
             }
             return Ok(None);
         }
-        self.pass(length + if whole { PREFIX } else { 0 }, 0)?;
+        self.pass(length + prefix, 0).map_err(|e| status::grpc(&e))?;
         Ok((!whole).then(|| Bytes::copy_from_slice(&self.prefix)))
     }
 
     /// So much of a message is to come, and `passed` goes on now, to wait for the rest.
-    fn pass(&mut self, left: usize, passed: usize) -> Result<(), Status> {
+    fn pass(&mut self, left: usize, passed: usize) -> nereid_core::Result<()> {
         self.have = 0;
         if left == 0 {
             self.state = State::Between;
@@ -188,8 +228,27 @@ impl<B: Body<Data = Bytes> + Unpin> Messages<B> {
         self.keep(passed)
     }
 
-    fn keep(&mut self, bytes: usize) -> Result<(), Status> {
-        if self.counts { self.kept.grow(bytes).map_err(|e| status::grpc(&e)) } else { Ok(()) }
+    fn keep(&mut self, bytes: usize) -> nereid_core::Result<()> {
+        if self.counts { self.kept.grow(bytes) } else { Ok(()) }
+    }
+
+    /// There is no room for the message, of which so much is to come.
+    fn refuse(&mut self, error: Error, left: usize) -> Result<(), Status> {
+        let Some(refusals) = &self.refusals else { return Err(status::grpc(&error)) };
+        refusals.push(error);
+        self.held.clear();
+        self.small.clear();
+        self.kept.set(0);
+        self.skip(left);
+        Ok(())
+    }
+
+    fn skip(&mut self, left: usize) {
+        self.state = State::Skipping(left);
+        if left == 0 {
+            (self.have, self.state) = (0, State::Between);
+            self.done.push_back(Bytes::from_static(&[0; PREFIX])); // an empty message
+        }
     }
 
     fn hold(&mut self, piece: Bytes) {
@@ -219,13 +278,13 @@ impl<B: Body<Data = Bytes> + Unpin> Messages<B> {
             Job::Pack(encoding) if flag == 0 && length(&message) <= PACK_HERE => {
                 self.done = pack(encoding, message)?;
             }
-            Job::Pack(encoding) if flag == 0 => self.spawn(move |_| pack(encoding, message)),
+            Job::Pack(encoding) if flag == 0 => self.spawn(move |_| Ok(pack(encoding, message)?)),
             _ => self.done = framed(flag, message)?,
         }
         Ok(())
     }
 
-    fn spawn(&mut self, work: impl FnOnce(&mut Held) -> Result<VecDeque<Bytes>, Status> + Send + 'static) {
+    fn spawn(&mut self, work: impl FnOnce(&mut Held) -> Result<VecDeque<Bytes>, Failure> + Send + 'static) {
         let (jobs, mut held) = (self.bounds.jobs.clone(), self.kept.take());
         self.work = Some(Box::pin(async move {
             let permit = jobs.acquire_owned().await; // an error means closed, which it never is
@@ -235,7 +294,7 @@ impl<B: Body<Data = Bytes> + Unpin> Messages<B> {
                 Ok((done?, held))
             };
             let done = tokio::task::spawn_blocking(work).await;
-            done.unwrap_or_else(|e| Err(Status::internal(format!("failed to process a message: {e}"))))
+            done.unwrap_or_else(|e| Err(Status::internal(format!("failed to process a message: {e}")).into()))
         }));
     }
 }
@@ -265,7 +324,12 @@ where
                 me.work = None;
                 match done {
                     Ok(packed) => (me.done, me.kept) = packed,
-                    Err(status) => return Poll::Ready(Some(Err(status.into()))),
+                    Err(Failure::Refused(error)) => {
+                        if let Err(status) = me.refuse(error, 0) {
+                            return Poll::Ready(Some(Err(status.into())));
+                        }
+                    }
+                    Err(Failure::Broken(status)) => return Poll::Ready(Some(Err(status.into()))),
                 }
                 continue;
             }
@@ -313,17 +377,19 @@ fn unpack(
     message: &[Bytes],
     limit: usize,
     held: &mut Held,
-) -> Result<VecDeque<Bytes>, Status> {
+) -> Result<VecDeque<Bytes>, Failure> {
     match encoding.inflate(&message.concat(), limit, held) {
         Ok(data) => {
             held.set(data.len());
-            framed(0, vec![data.into()])
+            Ok(framed(0, vec![data.into()])?)
         }
-        Err(Inflate::Refused(error)) => Err(status::grpc(&error)),
-        Err(Inflate::TooLong) => Err(Status::resource_exhausted(format!(
+        Err(Inflate::Refused(error)) => Err(Failure::Refused(error)),
+        Err(Inflate::TooLong) => Err(Failure::Broken(Status::resource_exhausted(format!(
             "Received message larger than max: it decompresses to more than {limit} bytes"
-        ))),
-        Err(Inflate::Broken(e)) => Err(Status::internal(format!("failed to decompress the message: {e}"))),
+        )))),
+        Err(Inflate::Broken(e)) => {
+            Err(Failure::Broken(Status::internal(format!("failed to decompress the message: {e}"))))
+        }
     }
 }
 

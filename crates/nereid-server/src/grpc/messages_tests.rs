@@ -220,3 +220,31 @@ async fn a_message_without_room_is_unavailable() {
     let answer = message(0, &large);
     assert_eq!(code(budget, Job::Pack(Encoding::Gzip), answer).await, Ok(()), "an answer is not refused");
 }
+
+#[tokio::test]
+async fn a_stream_goes_on_after_a_message_without_room() {
+    let budget = Budget::new(Limit::Bytes(1 << 20));
+    let mut other = budget.hold();
+    other.grow(1 << 19).unwrap();
+    let (small, large) = (message(0, &[7; 100]), vec![3; 1 << 19]);
+    let never = message(0, &vec![3; HOLD_ABOVE + 1]);
+    let packed = compressed(Encoding::Gzip, &large);
+    let wire = [&small, &message(0, &large), &small, &never, &packed, &small].map(Vec::as_slice).concat();
+    let empty = message(0, &[]);
+    let expected = [&small, &empty, &small, &empty, &empty, &small].map(Vec::as_slice).concat();
+    for size in [PREFIX - 1, 1000, 70_000] {
+        let refusals = Refusals::default();
+        let body = taking(budget, Job::Unpack(Encoding::Gzip), cut(&wire, size));
+        let out = body.of_stream(Some(refusals.clone())).collect().await.unwrap().to_bytes();
+        assert!(out == expected, "in pieces of {size}");
+        let overloads =
+            std::iter::from_fn(|| refusals.of(&Default::default())).map(|error| error.is_overload());
+        assert_eq!(overloads.collect::<Vec<_>>(), [true, false, true]);
+        assert_eq!(budget.usage().in_flight, 1 << 19);
+    }
+    drop(other);
+    let plain = [&small, &message(0, &large)].map(Vec::as_slice).concat();
+    let body = taking(budget, Job::Keep, cut(&plain, 1000)).of_stream(Some(Refusals::default()));
+    assert!(body.collect().await.unwrap().to_bytes() == plain, "with room it passes");
+    assert_eq!(budget.usage().in_flight, 0);
+}

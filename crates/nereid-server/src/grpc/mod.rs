@@ -13,6 +13,7 @@ mod health;
 mod infer;
 mod log_settings;
 mod messages;
+mod refusals;
 mod shared_memory;
 mod stream;
 mod trace_setting;

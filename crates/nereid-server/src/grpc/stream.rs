@@ -18,6 +18,7 @@ use tonic::{Code, Request, Status, Streaming};
 use super::answering::{Answer, Answering};
 use super::decode::Forwarded;
 use super::infer::Decoded;
+use super::refusals::Refusals;
 use super::{encode, infer};
 use crate::access::{Access, Caller};
 use crate::serve::Draining;
@@ -57,9 +58,10 @@ pub(super) fn serve(
     let draining = Box::pin(async move { draining.started().await });
     let context = TraceContext::of(request.metadata().as_ref());
     let caller = request.extensions().get::<Caller>().cloned();
+    let refusals = request.extensions().get::<Refusals>().cloned().unwrap_or_default();
     let session = Session::new(service, request.into_inner(), draining);
     let caller = caller.unwrap_or(session.caller);
-    Box::pin(Session { forwarded, context, grpc_errors, caller, ..session })
+    Box::pin(Session { forwarded, context, grpc_errors, caller, refusals, ..session })
 }
 
 /// One stream: the client's requests in, answers out.
@@ -81,6 +83,8 @@ struct Session<R> {
     grpc_errors: bool,
     /// Whose requests these are, for the access log.
     caller: Caller,
+    /// Of requests that were refused before they were here.
+    refusals: Refusals,
     /// Ends when the server drains; `None` from then on.
     draining: Option<DrainingStarted>,
 }
@@ -101,6 +105,7 @@ where
             context: None,
             grpc_errors: false,
             caller: Caller::unknown("ModelStreamInfer"),
+            refusals: Refusals::default(),
             draining: Some(draining),
         }
     }
@@ -146,6 +151,9 @@ where
         let (id, message_bytes) = (request.id.clone(), request.encoded_len());
         let access = self.service.access().begin(&self.caller);
         infer::tell(&access, &request, || message_bytes);
+        if let Some(refusal) = self.refusals.of(&request) {
+            return Poll::Ready(Some(Answering::refuse(id, refusal, access)));
+        }
         if self.draining.is_none() {
             return Poll::Ready(Some(Answering::refuse(id, Error::unavailable(DRAINING), access)));
         }

@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame};
 use nereid_core::{Error, Result};
 
-use crate::in_flight::{Held, LARGE};
+use crate::in_flight::{Budget, Held, LARGE};
 
 /// Most that is read of a body only to count it.
 const MAX_COUNTED_BYTES: u64 = i32::MAX as u64;
@@ -17,6 +17,12 @@ const MAX_COUNTED_BYTES: u64 = i32::MAX as u64;
 const MAX_RESERVE_BYTES: usize = 1 << 20;
 /// How long a client may send nothing of a body that it has begun. As generous as the limit on a head: Triton has none.
 const STALL_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// For the body of a request that is no inference: a short one is never refused.
+pub(super) fn hold(budget: Budget, body: &impl Body) -> Held {
+    let is_short = body.size_hint().upper().is_some_and(|bytes| bytes <= LARGE as u64);
+    if is_short { Held::uncounted() } else { budget.hold() }
+}
 
 /// Reads `body`, at most `limit` bytes, which `held` has as they come. A body that comes in one piece is not copied.
 ///
@@ -147,7 +153,7 @@ mod tests {
     use http_body_util::{Full, StreamBody};
 
     use super::*;
-    use crate::in_flight::{Budget, Limit};
+    use crate::in_flight::Limit;
 
     fn body(pieces: &[&'static str]) -> impl Body<Data = Bytes, Error = std::convert::Infallible> + Unpin {
         let frames: Vec<_> =

@@ -73,7 +73,7 @@ async fn read(http: &Http, request: Request) -> Result<(Bytes, Held)> {
     let (body, limit) = (request.into_body(), http.limits.max_input_bytes);
     let announced = body.size_hint().lower();
     if usize::try_from(announced).is_ok_and(|announced| announced <= limit) {
-        let mut held = http.service.budget().hold();
+        let mut held = body::hold(http.service.budget(), &body);
         return Ok((body::read(body, limit, &mut held).await?, held));
     }
     Err(Error::invalid_arg(format!(

@@ -14,8 +14,9 @@ const MAX_BODY_BYTES: usize = 1 << 20;
 /// # Errors
 /// It is too long, or no JSON.
 pub(super) async fn read(http: &Http, request: Request) -> Result<Json> {
-    let mut held = http.service.budget().hold();
-    let body = body::read(request.into_body(), MAX_BODY_BYTES, &mut held).await?;
+    let body = request.into_body();
+    let mut held = body::hold(http.service.budget(), &body);
+    let body = body::read(body, MAX_BODY_BYTES, &mut held).await?;
     Json::parse(&body).map_err(decode::error)
 }
 
