@@ -74,7 +74,7 @@ mod tests {
             model_dir: Path::new(""),
             model_file: Path::new("model.onnx"),
             op_libraries: &[],
-            version: 1,
+            version_dir: Path::new(""),
             cc_model_filenames: Default::default(),
             max_batch_size,
             default_max_batch_size: 4,

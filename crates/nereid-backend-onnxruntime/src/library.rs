@@ -2,6 +2,8 @@
 
 use std::error::Error as _;
 use std::ffi::OsString;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use nereid_core::{Error, Result};
@@ -57,6 +59,10 @@ fn candidates(chosen: Option<&Path>, variable: Option<OsString>, directory: Opti
 
 fn reason(path: &Path, error: &LoadDynamicError) -> String {
     match error {
+        // Of another machine's library the loader says that it is not there.
+        LoadDynamicError::Dlopen { .. } if let Some(machine) = foreign_machine(path) => {
+            format!("it is built for {machine}, and this machine is {}", std::env::consts::ARCH)
+        }
         LoadDynamicError::Dlopen { error, .. } => {
             // What the loader says is one level down, and begins with the path.
             let text = error.source().map_or_else(|| error.to_string(), |e| e.to_string());
@@ -68,9 +74,38 @@ fn reason(path: &Path, error: &LoadDynamicError) -> String {
     }
 }
 
+/// The machine that the library at `path` is built for, if it is another one than this.
+fn foreign_machine(path: &Path) -> Option<String> {
+    const MAGIC: &[u8] = b"\x7fELF";
+    let mut header = [0; 20];
+    File::open(path).ok()?.read_exact(&mut header).ok()?;
+    let machine = match u16::from_le_bytes([header[18], header[19]]) {
+        62 => "x86_64".to_owned(),
+        183 => "aarch64".to_owned(),
+        other => format!("ELF machine {other}"),
+    };
+    (header.starts_with(MAGIC) && machine != std::env::consts::ARCH).then_some(machine)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn libraries_of_other_machines() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("x.so");
+        let machine = |bytes: &[u8]| {
+            std::fs::write(&path, bytes).unwrap();
+            foreign_machine(&path)
+        };
+        let elf =
+            |machine: u16| [b"\x7fELF\x02\x01\x01".as_slice(), &[0; 11], &machine.to_le_bytes()].concat();
+        assert_eq!(machine(&elf(8)).as_deref(), Some("ELF machine 8"));
+        assert_eq!(machine(b"text, which is no library"), None);
+        assert_eq!(machine(b"\x7fELF"), None);
+        assert_eq!(foreign_machine(&std::env::current_exe().unwrap()), None);
+    }
 
     #[test]
     fn what_is_chosen_is_the_only_candidate() {

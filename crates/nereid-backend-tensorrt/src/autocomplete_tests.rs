@@ -28,7 +28,7 @@ impl Given<'_> {
             model: "m",
             model_dir: Path::new("m"),
             op_libraries: &[],
-            version: 1,
+            version_dir: Path::new("m/1"),
             model_file: Path::new("m/1/model.plan"),
             cc_model_filenames: Default::default(),
             max_batch_size: self.max_batch_size,

@@ -81,8 +81,7 @@ impl Backend for TensorRt {
         let device = self.platform.device(gpu)?;
         let capability = engine_file::capability(device.info().compute_capability);
         let named = request.cc_model_filenames.get(capability.as_str()).copied();
-        let version_dir = request.model_dir.join(request.version.to_string());
-        let path = engine_file::locate(&version_dir, request.model_file, named);
+        let path = engine_file::locate(request.version_dir, request.model_file, named);
         let engine = load_plan::load(&self.platform, device, None, &path, request.model).map_err(|e| {
             let path = path.display();
             // Triton keeps the reason to itself.

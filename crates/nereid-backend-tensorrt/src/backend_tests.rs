@@ -78,7 +78,7 @@ impl Fixture {
             model: "m",
             model_dir: self.dir.path(),
             op_libraries: &[],
-            version: 1,
+            version_dir: &self.file(""),
             model_file: &model_file,
             cc_model_filenames: BTreeMap::new(),
             max_batch_size: 0,
@@ -264,8 +264,9 @@ fn models_that_are_not_on_gpus() {
         let instance = |kind: &InstanceKind| InstanceSpec { kind: *kind, ..Default::default() };
         let instances = kinds.iter().map(instance).collect();
         let config = Arc::new(ModelConfig { name: "m".into(), instances, ..Default::default() });
-        let (model_dir, model_file) = (&*fixture.file(".."), &*fixture.file("model.plan"));
-        let request = LoadRequest { config: &config, version: 1, model_dir, model_file };
+        let (model_dir, version_dir) = (&*fixture.file(".."), &*fixture.file(""));
+        let model_file = &*fixture.file("model.plan");
+        let request = LoadRequest { config: &config, version: 1, model_dir, version_dir, model_file };
         fixture.backend.load(&request).map(drop).map_err(|e| e.with_code())
     };
     let text = "Invalid argument: unable to load model 'm', TensorRT backend supports only GPU device";
@@ -287,9 +288,9 @@ fn parameters_of_a_model() {
         let instances = vec![InstanceSpec { kind: InstanceKind::Gpu { device: 0 }, ..Default::default() }];
         let parameters = [(key.to_owned(), value.to_owned())].into();
         let config = ModelConfig { name: "m".into(), instances, parameters, ..Default::default() };
-        let (config, model_dir, model_file) =
-            (Arc::new(config), &*fixture.file(".."), &*fixture.file("model.plan"));
-        let request = LoadRequest { config: &config, version: 1, model_dir, model_file };
+        let (config, model_dir, version_dir) = (Arc::new(config), &*fixture.file(".."), &*fixture.file(""));
+        let model_file = &*fixture.file("model.plan");
+        let request = LoadRequest { config: &config, version: 1, model_dir, version_dir, model_file };
         fixture.backend.load(&request).map(drop).unwrap_err().with_code()
     };
     assert_eq!(

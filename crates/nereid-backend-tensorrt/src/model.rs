@@ -40,7 +40,7 @@ impl TensorRtModel {
             platform: platform.clone(),
             config: config.clone(),
             model_file: request.model_file.to_owned(),
-            version_dir: request.model_dir.join(request.version.to_string()),
+            version_dir: request.version_dir.to_owned(),
             strategy,
             engines: Engines::new(platform.clone()),
         })

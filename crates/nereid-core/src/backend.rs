@@ -131,6 +131,8 @@ pub struct LoadRequest<'a> {
     pub version: u64,
     /// `<repository>/<model>`.
     pub model_dir: &'a Path,
+    /// The folder of this version, most often `<repository>/<model>/<version>`.
+    pub version_dir: &'a Path,
     /// The file (or directory) of this version, as configured; its existence is not checked yet.
     pub model_file: &'a Path,
 }
@@ -144,8 +146,8 @@ pub struct AutoCompleteRequest<'a> {
     pub model_dir: &'a Path,
     /// Custom operator libraries, relative to `model_dir`.
     pub op_libraries: &'a [String],
-    /// The version that is looked at.
-    pub version: u64,
+    /// The folder of the version that is looked at, most often `<repository>/<model>/<version>`.
+    pub version_dir: &'a Path,
     /// Its file (or directory), as configured.
     pub model_file: &'a Path,
     /// Names of files of the version, by the compute capability of the GPU that they are for, such as `9.0`.

@@ -5,20 +5,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use nereid_core::{Error, Result};
+use nix::unistd::geteuid;
 use tempfile::TempDir;
 
-use crate::ModelId;
+use crate::bare::{self, Bare, Layout, Naming};
+use crate::{ModelId, Options};
 
 /// Most bytes that a config or label file may have.
 pub(crate) const MAX_TEXT_BYTES: u64 = 16 << 20;
 
 /// What a file system keeps in its root, and a volume of models is one: no model.
-const LOST_AND_FOUND: &str = "lost+found";
+pub(crate) const LOST_AND_FOUND: &str = "lost+found";
 
 /// One repository folder. It may be a link that is moved to another folder at any time.
 #[derive(Debug, Clone)]
@@ -26,36 +28,64 @@ pub(crate) struct Root {
     path: PathBuf,
     /// Of its models.
     pub(crate) namespace: Arc<str>,
+    naming: Naming,
 }
 
-/// A model's folder, known to lie inside its repository.
+/// A model's folder, known to lie inside its repository, or to be it.
 #[derive(Debug, Clone)]
 pub(crate) struct ModelDir {
     pub(crate) path: PathBuf,
     root: PathBuf,
+    /// Of a model that is its repository's folder.
+    bare: Option<Layout>,
     /// Goes with its last user, if it was made for one load.
     #[expect(dead_code, reason = "held, never used")]
     temporary: Option<Arc<TempDir>>,
 }
 
 impl Root {
-    /// Opens a repository folder, which with `namespacing` is a namespace of its own.
+    /// Opens a repository folder, which with namespacing is a namespace of its own.
     ///
     /// # Errors
     /// It does not exist or is not a directory (`ModelRepositoryManager::Create`).
-    pub(crate) fn open(path: &Path, namespacing: bool) -> Result<Self> {
-        if !canonical(path)?.is_dir() {
+    pub(crate) fn open(path: &Path, options: &Options) -> Result<Self> {
+        let shown = path.display();
+        let advice = match shown.to_string().contains("://") {
+            true => "models are read from folders only: mount the bucket, or copy them",
+            false => "is the volume with the models mounted there?",
+        };
+        let real = path.canonicalize().map_err(|e| {
+            Error::internal(format!("failed to stat file {shown}: {}; {advice}", os_text(&e)))
+        })?;
+        if !real.is_dir() {
             return Err(Error::invalid_arg(format!(
-                "repository path is not a valid directory: '{}'",
-                path.display()
+                "repository path is not a valid directory: '{shown}'; --model-repository must be the folder that it is in"
             )));
         }
-        let namespace = if namespacing { path.to_string_lossy() } else { "".into() };
-        Ok(Self { path: path.to_owned(), namespace: namespace.into() })
+        let namespace = if options.model_namespacing { path.to_string_lossy() } else { "".into() };
+        let naming =
+            Naming { given: options.bare_model_name.clone(), config_name: options.config_name.clone() };
+        Ok(Self { path: path.to_owned(), namespace: namespace.into(), naming })
     }
 
-    /// Names of the model folders, sorted. Hidden entries, files and links that lead out are left out.
+    /// As the user wrote it.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The model that this folder is, if it is one.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub(crate) fn bare(&self) -> Result<Option<Bare>> {
+        bare::look(&self.dir(self.path.clone(), None)?, &self.naming)
+    }
+
+    /// Names of the models, sorted. Hidden entries, files and links that lead out are left out.
     pub(crate) fn models(&self) -> Result<BTreeSet<String>> {
+        if let Some(bare) = self.bare()? {
+            return Ok([bare.name].into());
+        }
         let names = subdirectories(&self.path)?.into_iter().filter(|name| match self.model(name) {
             Ok(found) => found.is_some(),
             Err(e) => {
@@ -74,12 +104,26 @@ impl Root {
         let path = self.path.join(name);
         let mut parts = Path::new(name).components();
         let is_name = matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None));
-        if !is_name || name.starts_with('.') || name == LOST_AND_FOUND || !path.is_dir() {
+        if !is_name || name.starts_with('.') {
             return Ok(None);
         }
-        let dir = ModelDir { path, root: canonical(&self.path)?, temporary: None };
+        // Whether this folder is a model is a question only where no folder in it is one.
+        if !bare::is_model(&path)
+            && let Ok(Some(bare)) = self.bare()
+        {
+            let dir = || self.dir(self.path.clone(), Some(bare.layout));
+            return (bare.name == name).then(dir).transpose();
+        }
+        if !path.is_dir() || name == LOST_AND_FOUND {
+            return Ok(None);
+        }
+        let dir = self.dir(path, None)?;
         dir.confine(&dir.path)?;
         Ok(Some(dir))
+    }
+
+    fn dir(&self, path: PathBuf, bare: Option<Layout>) -> Result<ModelDir> {
+        Ok(ModelDir { path, root: canonical(&self.path)?, bare, temporary: None })
     }
 }
 
@@ -90,7 +134,33 @@ impl ModelDir {
     /// It does not exist.
     pub(crate) fn temporary(folder: Arc<TempDir>) -> Result<Self> {
         let path = canonical(folder.path())?;
-        Ok(Self { root: path.clone(), path, temporary: Some(folder) })
+        Ok(Self { root: path.clone(), path, bare: None, temporary: Some(folder) })
+    }
+
+    /// The folder of `version`. It need not exist.
+    pub(crate) fn version(&self, version: u64) -> PathBuf {
+        match self.bare {
+            Some(Layout::File(_)) => self.path.clone(),
+            _ => self.path.join(version.to_string()),
+        }
+    }
+
+    /// The version of a model that has no folders for versions.
+    pub(crate) fn only_version(&self) -> Option<u64> {
+        self.only_file().map(|_| bare::ONLY_VERSION)
+    }
+
+    /// The name of its file.
+    pub(crate) fn only_file(&self) -> Option<&str> {
+        match &self.bare {
+            Some(Layout::File(file)) => Some(file),
+            _ => None,
+        }
+    }
+
+    /// Whether this is the repository's folder, and the model is called as [`Root::models`] says, not as the folder is.
+    pub(crate) fn is_bare(&self) -> bool {
+        self.bare.is_some()
     }
 
     /// Where `name` is in `folder` of this directory; `None` if it would leave the directory, by its text or
@@ -147,7 +217,7 @@ pub(crate) fn scan(roots: &[Root]) -> Result<BTreeMap<ModelId, usize>> {
 /// Names of the folders in `path`, sorted, without hidden ones and without names that are not UTF-8.
 ///
 /// # Errors
-/// Internal `failed to open directory <path>`.
+/// Internal `failed to open directory <path>`, and why.
 pub(crate) fn subdirectories(path: &Path) -> Result<BTreeSet<String>> {
     entries(path, |entry| entry.path().is_dir())
 }
@@ -155,13 +225,16 @@ pub(crate) fn subdirectories(path: &Path) -> Result<BTreeSet<String>> {
 /// Names of everything in `path`, sorted, without hidden entries and without names that are not UTF-8.
 ///
 /// # Errors
-/// Internal `failed to open directory <path>`.
+/// Internal `failed to open directory <path>`, and why.
 pub(crate) fn contents(path: &Path) -> Result<BTreeSet<String>> {
     entries(path, |_| true)
 }
 
 fn entries(path: &Path, keep: impl Fn(&fs::DirEntry) -> bool) -> Result<BTreeSet<String>> {
-    let failed = |_| Error::internal(format!("failed to open directory {}", path.display()));
+    let failed = |e: std::io::Error| {
+        let (path, why) = (path.display(), os_text(&e));
+        Error::internal(format!("failed to open directory {path}: {why}{}", advice(&e)))
+    };
     let mut names = BTreeSet::new();
     for entry in fs::read_dir(path).map_err(failed)? {
         let entry = entry.map_err(failed)?;
@@ -205,6 +278,30 @@ pub(crate) fn read_start(path: &Path, most: u64) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(most).read_to_end(&mut bytes).map_err(|e| failed(os_text(&e)))?;
     Ok(bytes)
+}
+
+/// Refuses a file or folder that is there and may not be read. Nothing else is opened, such as a FIFO, which would wait.
+pub(crate) fn check_permission(path: &Path) -> Result<()> {
+    if !path.metadata().is_ok_and(|metadata| metadata.is_file() || metadata.is_dir()) {
+        return Ok(());
+    }
+    match File::open(path) {
+        Err(e) if e.kind() == ErrorKind::PermissionDenied => Err(Error::internal(format!(
+            "failed to open file {}: {}{}",
+            path.display(),
+            os_text(&e),
+            advice(&e)
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// What can be done about a file or folder that cannot be read.
+fn advice(error: &std::io::Error) -> String {
+    match error.kind() {
+        ErrorKind::PermissionDenied => format!("; user {} must be able to read it", geteuid()),
+        _ => String::new(),
+    }
 }
 
 /// The words of `strerror`, without the ` (os error N)` that Rust adds.

@@ -27,7 +27,7 @@ impl Folder {
     }
 
     fn dir(&self) -> ModelDir {
-        Root::open(self.0.path(), false).unwrap().model("m").unwrap().unwrap()
+        Root::open(self.0.path(), &crate::Options::default()).unwrap().model("m").unwrap().unwrap()
     }
 
     fn settled(&self) -> Fingerprint {

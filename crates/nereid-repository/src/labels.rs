@@ -112,7 +112,7 @@ mod tests {
         std::fs::create_dir(folder.path().join("m")).unwrap();
         std::fs::write(folder.path().join("m/labels.txt"), "zero\none").unwrap();
         std::fs::write(folder.path().join("m/other.txt"), "null").unwrap();
-        let dir = Root::open(folder.path(), false).unwrap().model("m").unwrap().unwrap();
+        let dir = Root::open(folder.path(), &crate::Options::default()).unwrap().model("m").unwrap().unwrap();
         let output = |file: &str| ModelOutput { label_filename: file.into(), ..Default::default() };
         let outputs = ["labels.txt", "", "other.txt", "labels.txt"].map(output);
         let labels = Labels::read(&dir, "m", &outputs).unwrap();

@@ -5,6 +5,7 @@
 //! lock.
 
 mod adapt;
+mod bare;
 mod cache_identity;
 mod changes;
 mod composing;
@@ -31,6 +32,7 @@ mod reaper;
 mod repository;
 mod scratch;
 mod states;
+mod survey;
 mod table;
 mod turns;
 mod update;

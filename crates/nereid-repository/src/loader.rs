@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 
 use crate::config::instances::{self, Gpus};
 use crate::config::{self, complete, convert, metrics, normalize, sequence, tensors, unsupported, validate};
-use crate::disk::ModelDir;
+use crate::disk::{self, ModelDir};
 use crate::host_policy::Cores;
 use crate::poll::Polled;
 use crate::reaper::Reaper;
@@ -115,10 +115,12 @@ impl Loader {
         let backend = self.backend(&wire_config)?;
         instances::normalize(&mut wire_config, &self.gpus, self.uses_gpus(&**backend));
         instances::validate(&wire_config, &self.gpus)?;
-        let model_file = model_file(model, version)?;
+        let version_dir = model.dir.version(version);
+        let model_file = model_file(model, &version_dir)?;
         if self.auto_complete {
             let default = self.default_max_batch_size;
-            let request = complete::request(&wire_config, &model.dir.path, version, &model_file, default);
+            let dir = &model.dir.path;
+            let request = complete::request(&wire_config, dir, &version_dir, &model_file, default);
             let answer = backend.auto_complete(&request)?;
             complete::apply(&mut wire_config, answer);
             normalize::defaults(&mut wire_config);
@@ -126,8 +128,13 @@ impl Loader {
         validate::validate(&wire_config)?;
         tensors::validate(&wire_config)?;
         let config = trusted(&wire_config, &model.dir)?;
-        let request =
-            LoadRequest { config: &config, version, model_dir: &model.dir.path, model_file: &model_file };
+        let request = LoadRequest {
+            config: &config,
+            version,
+            model_dir: &model.dir.path,
+            version_dir: &version_dir,
+            model_file: &model_file,
+        };
         let loaded = self.load_cores(&config)?.run(|| backend.load(&request))?;
         tensors::unique_names(&wire_config)?;
         // Not before the backend has agreed to the outputs: a config may list any number of them.
@@ -274,13 +281,13 @@ pub(crate) fn trusted(wire_config: &inference::ModelConfig, dir: &ModelDir) -> R
     Ok(Arc::new(config))
 }
 
-/// The file that the config names, in the folder of `version`, where those for other GPUs must be, too. Whether they exist
+/// The file that the config names, in the folder of the version, where those for other GPUs must be, too. Whether they exist
 /// is the backend's question.
-fn model_file(model: &Polled, version: u64) -> Result<PathBuf> {
+fn model_file(model: &Polled, version_dir: &Path) -> Result<PathBuf> {
     let config = &model.config;
     let file = |field: &str, name: &str| {
         let name = Path::new(name);
-        let file = model.dir.path.join(version.to_string()).join(name);
+        let file = version_dir.join(name);
         if !name.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir)) {
             return Err(Error::invalid_arg(format!(
                 "{field} '{}' of model '{}' is outside the version directory",
@@ -292,7 +299,9 @@ fn model_file(model: &Polled, version: u64) -> Result<PathBuf> {
         Ok(file)
     };
     config.cc_model_filenames.values().try_for_each(|name| file("cc_model_filenames", name).map(drop))?;
-    file("default_model_filename", &config.default_model_filename)
+    let file = file("default_model_filename", &config.default_model_filename)?;
+    disk::check_permission(&file)?;
+    Ok(file)
 }
 
 /// Runs `work`; a panic of the backend is an error like others.

@@ -53,6 +53,8 @@ pub struct Options {
     pub default_max_batch_size: u32,
     /// `--model-config-name`: read `configs/<name>.pbtxt` where it exists; empty means off.
     pub config_name: String,
+    /// `--bare-model-name`: what a model is called that a path of [`Self::paths`] is itself; `None` leaves it to its config and files.
+    pub bare_model_name: Option<String>,
     /// Numbers of the GPUs that may be used, ascending.
     pub gpus: Vec<i32>,
     /// Names in metrics of the machine's GPUs, by their number (`gpu_uuid`). What runs on one that has no name here counts as if
@@ -87,6 +89,7 @@ impl Default for Options {
             load_retries: 0,
             default_max_batch_size: 4,
             config_name: String::new(),
+            bare_model_name: None,
             gpus: Vec::new(),
             gpu_uuids: Vec::new(),
             gpu_limits: GpuLimits::default(),

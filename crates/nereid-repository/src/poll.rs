@@ -54,7 +54,15 @@ pub(crate) fn poll(
     options: &Options,
 ) -> Result<Polled> {
     let name = &*model.name;
-    let mut config = given.map_or_else(|| read_config(&dir, options), Ok)?;
+    let is_named = dir.is_bare() && given.is_none();
+    let mut config =
+        given.map_or_else(|| read_config(&dir, &options.config_name, options.auto_complete), Ok)?;
+    if is_named {
+        name.clone_into(&mut config.name); // which may be another one than the config's
+    }
+    if let Some(file) = dir.only_file() {
+        backend_name::from_file(&mut config, file);
+    }
     let files = version_files(&dir)?;
     backend_name::guess(&mut config, name, files.as_ref())?;
     normalize::defaults(&mut config);
@@ -73,9 +81,13 @@ pub(crate) fn poll(
     Ok(Polled { id: model.clone(), dir, config, config_entry })
 }
 
-fn read_config(dir: &ModelDir, options: &Options) -> Result<ModelConfig> {
-    let path = config_path(dir, &options.config_name);
-    if options.auto_complete && !path.exists() {
+/// The config on disk. Without one, an empty config if it is `optional`.
+///
+/// # Errors
+/// It cannot be read, or is malformed.
+pub(crate) fn read_config(dir: &ModelDir, config_name: &str, optional: bool) -> Result<ModelConfig> {
+    let path = config_path(dir, config_name);
+    if optional && !path.exists() {
         return Ok(ModelConfig::default());
     }
     dir.confine(&path)?;
@@ -104,8 +116,7 @@ fn config_entry(dir: &ModelDir, config_name: &str) -> OsString {
 }
 
 fn version_files(dir: &ModelDir) -> Result<Option<VersionFiles>> {
-    let Some(folder) = versions::folder_to_inspect(&dir.path)? else { return Ok(None) };
-    let folder = dir.path.join(folder);
+    let Some(folder) = versions::folder_to_inspect(dir)? else { return Ok(None) };
     dir.confine(&folder)?;
     let (names, folders) = (disk::contents(&folder)?, disk::subdirectories(&folder)?);
     Ok(Some(VersionFiles { names, folders }))

@@ -13,7 +13,6 @@ use crate::dependencies::Dependencies;
 use crate::disk::{self, Root};
 use crate::loader::Loader;
 use crate::plan::Found;
-use crate::poll;
 use crate::readiness::Failed;
 use crate::reaper::Reaper;
 use crate::scratch::Scratch;
@@ -21,7 +20,7 @@ use crate::table::Table;
 use crate::turns::Turns;
 use crate::update::{Failure, Source, Wanted};
 use crate::watch::Stop;
-use crate::{ControlMode, LoadParameters, ModelId, Options};
+use crate::{ControlMode, LoadParameters, ModelId, Options, poll, survey};
 
 /// All models of a server, from disk to loaded versions.
 #[derive(Debug)]
@@ -49,6 +48,8 @@ pub struct Repository {
 pub struct StartupFailure {
     pub model: ModelId,
     pub error: Error,
+    /// What may be wrong with its folder, if that can be seen.
+    pub hint: Option<String>,
 }
 
 impl Repository {
@@ -59,11 +60,9 @@ impl Repository {
     /// A repository is not a readable directory, the startup models contradict each other, or the system refuses
     /// a thread.
     pub fn open(options: Options, backends: Vec<Arc<dyn Backend>>) -> Result<Self> {
-        let roots = options
-            .paths
-            .iter()
-            .map(|path| Root::open(path, options.model_namespacing))
-            .collect::<Result<Vec<_>>>()?;
+        let roots =
+            options.paths.iter().map(|path| Root::open(path, &options)).collect::<Result<Vec<_>>>()?;
+        roots.iter().for_each(survey::survey);
         let models = startup_models(&options, &roots)?;
         let table = Arc::<Table>::default();
         let loader = Loader::new(&options, backends, table.clone(), Reaper::start()?);
@@ -116,19 +115,33 @@ impl Repository {
         for model in models {
             match poll::check_name(&model.name) {
                 Ok(()) => good.push(Wanted { model, parameters }),
-                Err(error) => failures.push(StartupFailure { model: model.clone(), error }),
+                Err(error) => failures.push(StartupFailure { model: model.clone(), error, hint: None }),
             }
         }
         let outcomes = self.execute(self.plan(&good)).into_iter();
         failures.extend(outcomes.filter_map(|(model, outcome)| match outcome {
             Ok(()) => None,
-            Err(Failure::Poll(error) | Failure::Load(error)) => Some(StartupFailure { model, error }),
+            Err(Failure::Poll(error) | Failure::Load(error)) => {
+                let hint = self.hint(&model, &error);
+                Some(StartupFailure { model, error, hint })
+            }
         }));
         // Those that are not there included, for they were asked for.
         let asked_for = failures.iter().filter(|failure| models.contains(&failure.model));
         asked_for.for_each(|failure| self.failed.add(failure.model.clone()));
         failures.sort_unstable_by(|a, b| a.model.cmp(&b.model));
         failures
+    }
+
+    /// What may be done about a model that did not load.
+    fn hint(&self, model: &ModelId, error: &Error) -> Option<String> {
+        match self.locate(model) {
+            _ if self.options.gpus.is_empty() && error.message().contains("GPU") => {
+                Some(survey::NO_GPU.to_owned())
+            }
+            Ok(dir) => survey::hint(&dir),
+            Err(_) => survey::others(&self.roots),
+        }
     }
 }
 

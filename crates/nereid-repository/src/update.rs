@@ -142,7 +142,7 @@ impl Repository {
             return Err(e);
         }
         let id = &model.id;
-        let versions = versions::on_disk(&model.dir.path)
+        let versions = versions::on_disk(&model.dir)
             .map(|present| versions::select(model.config.version_policy.as_ref(), &present, id));
         let versions = versions.and_then(|versions| {
             if versions.is_empty() {

@@ -1,23 +1,27 @@
 //! Which versions of a model are on disk, and which of them its version policy wants.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::PathBuf;
 
 use nereid_core::Result;
 use nereid_protocol::inference::ModelVersionPolicy;
 use nereid_protocol::inference::model_version_policy::PolicyChoice;
 
-use crate::{ModelId, disk};
+use crate::ModelId;
+use crate::disk::{self, ModelDir};
 
 /// Folders beside the versions that mean something else.
 const OTHER_FOLDERS: [&str; 3] = ["warmup", "initial_state", "configs"];
 
-/// Versions present in `model_dir`; every other folder is named in the log.
+/// Versions present in `dir`; every other folder is named in the log.
 ///
 /// # Errors
 /// The folder cannot be read.
-pub(crate) fn on_disk(model_dir: &Path) -> Result<BTreeSet<u64>> {
-    let folders = disk::subdirectories(model_dir)?;
+pub(crate) fn on_disk(dir: &ModelDir) -> Result<BTreeSet<u64>> {
+    if let Some(version) = dir.only_version() {
+        return Ok(BTreeSet::from([version]));
+    }
+    let folders = disk::subdirectories(&dir.path)?;
     let folders = folders.iter().filter(|name| !OTHER_FOLDERS.contains(&name.as_str()));
     Ok(folders.filter_map(|name| parse(name)).collect())
 }
@@ -27,11 +31,14 @@ pub(crate) fn on_disk(model_dir: &Path) -> Result<BTreeSet<u64>> {
 ///
 /// # Errors
 /// The folder cannot be read.
-pub(crate) fn folder_to_inspect(model_dir: &Path) -> Result<Option<String>> {
-    let mut folders = disk::subdirectories(model_dir)?;
+pub(crate) fn folder_to_inspect(dir: &ModelDir) -> Result<Option<PathBuf>> {
+    if let Some(version) = dir.only_version() {
+        return Ok(Some(dir.version(version)));
+    }
+    let mut folders = disk::subdirectories(&dir.path)?;
     folders.retain(|name| !OTHER_FOLDERS.contains(&name.as_str()));
     let version = folders.iter().find(|name| digits(name)).cloned();
-    Ok(version.or_else(|| folders.pop_first()))
+    Ok(version.or_else(|| folders.pop_first()).map(|folder| dir.path.join(folder)))
 }
 
 /// Applies a version policy (`VersionsToLoad` in Triton's model_lifecycle.cc). No policy means the latest;
@@ -61,7 +68,8 @@ pub(crate) fn select(
     }
 }
 
-fn digits(name: &str) -> bool {
+/// Whether `name` may be that of a version.
+pub(crate) fn digits(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|b| b.is_ascii_digit())
 }
 

@@ -25,6 +25,7 @@ pub mod serve;
 pub mod service;
 mod shared_memory;
 mod shutdown;
+mod start_errors;
 mod status;
 pub mod trace;
 mod transport;

@@ -20,7 +20,7 @@ use crate::service::{Service, ServiceOptions};
 use crate::shutdown::{self, Drains};
 use crate::trace::Tracer;
 use crate::transport::{self, Transport};
-use crate::{backends, caches, grpc, http, metrics_port};
+use crate::{backends, caches, grpc, http, metrics_port, start_errors};
 
 /// How a server ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,10 +84,10 @@ async fn load(options: &Options, signals: &mut Signals) -> anyhow::Result<Option
     };
     let failures = repository.startup_failures();
     for failure in failures {
-        tracing::error!("failed to load '{}': {}", failure.model, failure.error.with_code());
+        tracing::error!("failed to load {}", start_errors::model(failure));
     }
     if exit_on_error && !failures.is_empty() {
-        return Err(anyhow!("Internal - failed to load all models"));
+        return Err(anyhow!("Internal - failed to load all models: {}", start_errors::models(failures)));
     }
     let repository = Arc::new(repository);
     let RepositoryOptions { control_mode, poll_secs, .. } = options.repository;
@@ -119,6 +119,7 @@ fn repository_options(options: &Options, gpus: &Gpus) -> nereid_repository::Opti
         load_retries: repository.load_retries,
         default_max_batch_size: options.backends.default_max_batch_size("onnxruntime"),
         config_name: repository.config_name.clone().unwrap_or_default(),
+        bare_model_name: repository.bare_model_name.clone(),
         gpus: gpus.usable().to_vec(),
         gpu_limits: GpuLimits::new(options.gpus.load_limits.clone(), gpus::memory),
         min_compute_capability: options.gpus.min_compute_capability,
@@ -147,8 +148,7 @@ struct Ports {
 impl Ports {
     fn take(options: &Options) -> anyhow::Result<Self> {
         let take = |enabled: bool, what: &str, host: &str, port: u16, reuse: bool| {
-            let bound =
-                || bind(host, port, reuse).with_context(|| format!("{what}: cannot take {host}:{port}"));
+            let bound = || bind(host, port, reuse).map_err(|e| start_errors::port(what, host, port, &e));
             enabled.then(bound).transpose()
         };
         let (http, grpc, metrics) = (&options.http, &options.grpc, &options.metrics);

@@ -31,7 +31,8 @@ def manifests(name: str, documents: list[dict], schemas: Schemas) -> None:
     """One rendering against the schemas, and against what no schema says."""
     problems = [problem for document in documents for problem in schemas.problems(document)]
     check("schemas", name, problems, f"{len(documents)} documents of Kubernetes {VERSION}")
-    check("policy", name, policy.may_too_much(documents) + policy.ends_too_soon(documents) + policy.lead_nowhere(documents))
+    problems = policy.may_too_much(documents) + policy.ends_too_soon(documents) + policy.mute(documents) + policy.lead_nowhere(documents)
+    check("policy", name, problems)
 
 
 def main(given: argparse.Namespace) -> None:

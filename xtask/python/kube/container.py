@@ -22,12 +22,12 @@ BUILD_BASE = "localhost/nereid-check-base:1"
 IMAGE = "localhost/nereid-check:1"
 LIMIT_BYTES = 120_000_000
 NETWORK = f"nereid-check-{os.getpid()}"
-KSERVE = ["tritonserver", "--model-store=/models", "--grpc-port=9000", "--http-port=8080", "--allow-grpc=true", "--allow-http=true"]
+KSERVE = ["tritonserver", "--model-store=/mnt/models", "--grpc-port=9000", "--http-port=8080", "--allow-grpc=true", "--allow-http=true"]
 
 # Answers the seven, seen from inside the container's network.
 ASK = """
 import json, sys, urllib.request
-answer = urllib.request.urlopen(f"http://127.0.0.1:{sys.argv[1]}/v2/models/mnist_mlp/infer", open(sys.argv[2], "rb").read(), 30)
+answer = urllib.request.urlopen(f"http://127.0.0.1:{sys.argv[1]}/v2/models/{sys.argv[3]}/infer", open(sys.argv[2], "rb").read(), 30)
 data = json.load(answer)["outputs"][0]["data"]
 sys.exit(data.index(max(data)) != 7)
 """
@@ -83,8 +83,9 @@ class Container:
     """One run of `command`, told to end when the block does. `code` is what it ended with."""
 
     def __init__(self, work: pathlib.Path, root: str, command: list[str], path: str, **environment: str) -> None:
-        self.name, self.log = f"{NETWORK}-{len(list(work.glob('bundle-*')))}", work / "container.log"
+        self.name = f"{NETWORK}-{len(list(work.glob('bundle-*')))}"
         self.bundle = work / f"bundle-{self.name}"
+        self.log = self.bundle / "log"
         self.bundle.mkdir()
         sh("runc", "spec", "--bundle", self.bundle)
         spec = json.loads((self.bundle / "config.json").read_text())
@@ -136,8 +137,8 @@ def mounted() -> Iterator[str]:
         sh("buildah", "rm", container)
 
 
-def answers(root: pathlib.Path, port: int) -> list[str]:
-    asking = ["ip", "netns", "exec", NETWORK, sys.executable, "-c", ASK, str(port), str(root / "samples/digits/seven.json")]
+def answers(root: pathlib.Path, port: int, model: str = "mnist_mlp") -> list[str]:
+    asking = ["ip", "netns", "exec", NETWORK, sys.executable, "-c", ASK, str(port), str(root / "samples/digits/seven.json"), model]
     done = subprocess.run(asking, text=True, capture_output=True, timeout=60, check=False)
     return [done.stderr[-500:] or "the seven is none"] if done.returncode else []
 
@@ -165,17 +166,24 @@ def run(root: pathlib.Path, work: pathlib.Path, server: str) -> None:
             writes = [f"{file} can be written" for file in ("/x", "/models/x", "/opt/nereid/x") if container.run("touch", file) == 0]
             check(GROUP, "writes to /tmp only", writes + ([] if container.run("sh", "-c", "echo > /tmp/x") == 0 else ["/tmp cannot be written"]))
         check(GROUP, "ends with 0 at SIGTERM", [] if container.code == 0 else [f"{container.code}:\n{container.said()}"])
+        mounted_store = pathlib.Path(at) / "mnt/models"
+        mounted_store.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(root / "model_repository/mnist_mlp/1/model.onnx", mounted_store / "model.onnx")
         with Container(work, at, KSERVE, path) as container:
             live = ("wget", "-q", "-O", "/dev/null", "http://127.0.0.1:8080/v2/health/ready")
             wait_until(lambda: container.run(*live) == 0 or container.process.poll() is not None, "KServe's command line serves")
-            check(GROUP, "serves by KServe's command line", answers(root, 8080))
+            check(GROUP, "serves a bare model.onnx by KServe's command line", answers(root, 8080, "model"))
+            with Container(work, at, KSERVE, path) as second:
+                wait_until(lambda: second.process.poll() is not None, "a port in use ends the server")
+            good = second.code == 1 and "Address already in use" in second.said().splitlines()[-1]
+            check(GROUP, "a port in use ends with 1 and says so", [] if good else [f"{second.code}:\n{second.said()}"])
         for what, command, environment, reason in [
             ("a wrong mount", ["nereid", "--model-repository=/nowhere"], {}, "/nowhere"),
             ("a missing library", ["nereid", "--model-repository=/models"], {"ORT_DYLIB_PATH": "/nowhere.so"}, "/nowhere.so"),
         ]:
             with Container(work, at, command, path, **environment) as container:
                 wait_until(lambda: container.process.poll() is not None, f"{what} ends the server")
-            good = container.code == 1 and reason in container.said()
+            good = container.code == 1 and reason in container.said().splitlines()[-1]
             check(GROUP, f"{what} ends with 1 and says so", [] if good else [f"{container.code}:\n{container.said()}"])
 
 

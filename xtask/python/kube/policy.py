@@ -65,6 +65,18 @@ def ends_too_soon(documents: list[dict]) -> list[str]:
     return problems
 
 
+def mute(documents: list[dict]) -> list[str]:
+    """Servers whose last line Kubernetes would not show, which says why they do not start."""
+    problems = []
+    for name, spec in pods(documents):
+        for container in spec["containers"]:
+            words = container.get("command", []) + container.get("args", [])
+            ours = words and words[0] in ("nereid", "tritonserver")
+            if ours and container.get("terminationMessagePolicy") != "FallbackToLogsOnError":
+                problems.append(f"{name}, container {container['name']}: terminationMessagePolicy is not FallbackToLogsOnError")
+    return problems
+
+
 def lead_nowhere(documents: list[dict]) -> list[str]:
     """References to what is not rendered with them. ConfigMaps, claims and accounts of others are not looked for."""
     there = {(d["kind"], d["metadata"]["name"]) for d in documents}

@@ -153,7 +153,7 @@ fn configs_are_not_completed() {
         model: "m",
         model_dir: std::path::Path::new("/nonexistent"),
         op_libraries: &[],
-        version: 1,
+        version_dir: std::path::Path::new("/nonexistent"),
         cc_model_filenames: Default::default(),
         model_file: std::path::Path::new("/nonexistent"),
         max_batch_size: 0,

@@ -44,7 +44,8 @@ pub(crate) fn config(max_batch_size: u32, tensors: &[(DataType, &[i64])]) -> Mod
 pub(crate) fn load(config: &ModelConfig) -> Result<Box<dyn Model>> {
     let nowhere = Path::new("/nonexistent");
     let config = &Arc::new(config.clone());
-    Identity::default().load(&LoadRequest { config, version: 1, model_dir: nowhere, model_file: nowhere })
+    let (model_dir, version_dir, model_file) = (nowhere, nowhere, nowhere);
+    Identity::default().load(&LoadRequest { config, version: 1, model_dir, version_dir, model_file })
 }
 
 pub(crate) fn instance(config: &ModelConfig) -> Box<dyn Instance> {

@@ -18,7 +18,7 @@ fn complete(model: &[u8], has_both: bool) -> Result<AutoComplete> {
         model_dir: dir.path(),
         model_file: &file,
         op_libraries: &[],
-        version: 1,
+        version_dir: dir.path(),
         cc_model_filenames: Default::default(),
         max_batch_size: 0,
         default_max_batch_size: 4,

@@ -58,7 +58,8 @@ impl Fixture {
 
     pub(crate) fn load_with(&self, backend: &OnnxRuntime) -> Result<Box<dyn Model>> {
         let (config, model_dir, model_file) = (&self.config, self.dir.path(), &*self.file());
-        backend.load(&LoadRequest { config, version: 1, model_dir, model_file })
+        let version_dir = &*model_dir.join("1");
+        backend.load(&LoadRequest { config, version: 1, model_dir, version_dir, model_file })
     }
 
     /// An instance that runs on the CPU and, to be compared, bound to device memory, with its tensors there or on the host.

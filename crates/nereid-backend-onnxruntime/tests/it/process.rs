@@ -41,8 +41,10 @@ fn load_with(options: Options) -> Result<(), String> {
     let fixture = Fixture::new(unary_config(8, Fp32, &[2]), &unary("Neg", Fp32, &[-1, 2]));
     let backend = OnnxRuntime::new(options).map_err(|e| e.with_code())?;
     let file = fixture.file();
-    let model_dir = file.parent().unwrap().parent().unwrap();
-    let request = LoadRequest { config: &fixture.config, version: 1, model_dir, model_file: &file };
+    let version_dir = file.parent().unwrap();
+    let model_dir = version_dir.parent().unwrap();
+    let request =
+        LoadRequest { config: &fixture.config, version: 1, model_dir, version_dir, model_file: &file };
     backend.load(&request).map(drop).map_err(|e| e.with_code())
 }
 

@@ -71,8 +71,9 @@ impl Setup {
         std::fs::create_dir_all(self.dir.path().join("m/1")).unwrap();
         std::fs::write(self.file(), content).unwrap();
         let config = Arc::new(config);
-        let (model_dir, model_file) = (&*self.dir.path().join("m"), &*self.file());
-        let request = LoadRequest { config: &config, version: 1, model_dir, model_file };
+        let (model_dir, version_dir) = (&*self.dir.path().join("m"), &*self.dir.path().join("m/1"));
+        let model_file = &*self.file();
+        let request = LoadRequest { config: &config, version: 1, model_dir, version_dir, model_file };
         Ok(Served { model: self.backend.load(&request)?, config, setup: self })
     }
 

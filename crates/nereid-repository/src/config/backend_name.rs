@@ -70,6 +70,21 @@ pub(crate) fn guess(config: &mut ModelConfig, name: &str, files: Option<&Version
     Ok(())
 }
 
+/// What the name of a model's only file tells, whatever it is called: its extension is that of a kind.
+pub(crate) fn from_file(config: &mut ModelConfig, file: &str) {
+    if !config.default_model_filename.is_empty() && config.default_model_filename != file {
+        return;
+    }
+    let extension = |file: &str| file.rsplit_once('.').map(|(_, extension)| extension.to_owned());
+    let known = KNOWN.iter().find(|known| extension(known.file) == extension(file));
+    if let Some(known) = known {
+        if config.backend.is_empty() && config.platform.is_empty() {
+            known.backend.clone_into(&mut config.backend);
+        }
+        file.clone_into(&mut config.default_model_filename);
+    }
+}
+
 /// The last resort: `model.<backend>` as the name of the model.
 fn from_model_name(config: &mut ModelConfig, name: &str) -> Result<()> {
     let Some((_, backend)) = name.split_once('.') else {

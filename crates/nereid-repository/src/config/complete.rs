@@ -15,7 +15,7 @@ use nereid_protocol::inference::{
 pub(crate) fn request<'a>(
     config: &'a ModelConfig,
     model_dir: &'a Path,
-    version: u64,
+    version_dir: &'a Path,
     model_file: &'a Path,
     default_max_batch_size: u32,
 ) -> AutoCompleteRequest<'a> {
@@ -23,7 +23,7 @@ pub(crate) fn request<'a>(
     AutoCompleteRequest {
         model: &config.name,
         model_dir,
-        version,
+        version_dir,
         model_file,
         op_libraries: config.model_operations.as_ref().map_or(&[], |o| &o.op_library_filename),
         cc_model_filenames: config.cc_model_filenames.iter().map(pair).collect(),
@@ -228,7 +228,7 @@ mod tests {
             cc_model_filenames: [("9.0".to_owned(), "sm90.plan".to_owned())].into(),
             ..Default::default()
         };
-        let request = request(&config, Path::new("m"), 1, Path::new("m/1/model.plan"), 4);
+        let request = request(&config, Path::new("m"), Path::new("m/1"), Path::new("m/1/model.plan"), 4);
         let declared = DeclaredTensor { name: "x", dims: &[2], ..Default::default() };
         assert_eq!(request.inputs, [declared]);
         assert!(request.has_inputs() && !request.has_outputs() && request.on_gpu());

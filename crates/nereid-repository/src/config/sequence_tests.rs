@@ -56,7 +56,7 @@ fn folder() -> (tempfile::TempDir, ModelDir) {
     std::fs::create_dir_all(&states).unwrap();
     std::fs::write(states.join("eight"), [1, 2, 3, 4, 5, 6, 7, 8]).unwrap();
     std::fs::write(states.join("strings"), b"\x01\0\0\0a\0\0\0\0").unwrap();
-    let dir = Root::open(root.path(), false).unwrap().model("m").unwrap().unwrap();
+    let dir = Root::open(root.path(), &crate::Options::default()).unwrap().model("m").unwrap().unwrap();
     (root, dir)
 }
 

@@ -92,8 +92,20 @@ fn repositories_must_be_folders() {
     let repo = Repo::new();
     let file = repo.write("file", "x");
     for (path, expected) in [
-        (file.clone(), format!("repository path is not a valid directory: '{}'", file.display())),
-        (repo.path().join("x"), format!("failed to stat file {}/x", repo.path().display())),
+        (
+            file.clone(),
+            format!(
+                "repository path is not a valid directory: '{}'; --model-repository must be the folder that it is in",
+                file.display()
+            ),
+        ),
+        (
+            repo.path().join("x"),
+            format!(
+                "failed to stat file {}/x: No such file or directory; is the volume with the models mounted there?",
+                repo.path().display()
+            ),
+        ),
     ] {
         let options = Options { paths: vec![path], ..Options::default() };
         let error = Repository::open(options, repo.backends()).unwrap_err();

@@ -14,7 +14,9 @@ pub(super) fn combinations(options: &Options) -> Result<()> {
     }
     // These two are errors of server creation in Triton (`server.cc`, `model_repository_manager.cc`).
     if repository.paths.is_empty() {
-        return Err("--model-repository must be specified".to_owned());
+        return Err("--model-repository must be specified: the folder with the models, such as \
+                    --model-repository=/models"
+            .to_owned());
     }
     if repository.load_models.len() > 1 && repository.load_models.contains("*") {
         return Err("Wildcard model name '*' must be the ONLY startup model if specified at all.".to_owned());

@@ -85,6 +85,8 @@ pub struct RepositoryOptions {
     pub load_all: bool,
     /// `--model-config-name`: read `configs/<name>.pbtxt` of a model where it exists.
     pub config_name: Option<String>,
+    /// `--bare-model-name`: what a model is called that is a path of [`Self::paths`] itself.
+    pub bare_model_name: Option<String>,
     /// Models loaded at the same time; at least 1.
     pub load_threads: usize,
     /// How often a failed load is tried again.
@@ -263,6 +265,7 @@ impl Default for Options {
                 load_models: BTreeSet::new(),
                 load_all: true,
                 config_name: None,
+                bare_model_name: None,
                 load_threads: 4,
                 load_retries: 0,
                 namespacing: false,

@@ -1,8 +1,9 @@
 //! From arguments to [`Options`]. clap splits them the way `getopt_long` does for Triton (`--flag=value`,
 //! `--flag value`, unambiguous abbreviations); the table then applies each flag in the order given.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::mem;
+use std::path::Path;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Command};
@@ -12,8 +13,16 @@ use super::options::ModelControlMode;
 use super::{Parsed, check, help};
 use crate::logging::LogFormat;
 
-/// Parses a command line whose first item is the program's name, as in [`std::env::args_os`].
+/// Triton's program.
+const TRITON: &str = "tritonserver";
+
+/// Parses a command line whose first item is the program's name, as in [`std::env::args_os`]. The name may be there twice:
+/// manifests for Triton's images, which have no entry point, begin their arguments with it.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Parsed {
+    let mut args: Vec<OsString> = args.into_iter().collect();
+    if args.get(1).is_some_and(|word| Path::new(word).file_name() == Some(OsStr::new(TRITON))) {
+        args.remove(1);
+    }
     let given = match command().try_get_matches_from(args) {
         Ok(matches) => occurrences(&matches),
         Err(error) => return wrong(message(&error)),

@@ -440,9 +440,34 @@ fn unknown_flags_and_stray_arguments() {
 }
 
 #[test]
+fn the_name_of_tritons_program_may_come_first() {
+    for first in ["tritonserver", "/opt/tritonserver/bin/tritonserver"] {
+        assert_eq!(options(&[first, "--http-port=8080"]).http.port, 8080);
+    }
+    refused(&["--http-port=8080", "tritonserver"], "Unexpected argument: tritonserver");
+    refused(&["tritonserver", "tritonserver"], "Unexpected argument: tritonserver");
+    refused(&["nereid"], "Unexpected argument: nereid");
+}
+
+#[test]
+fn names_of_bare_models() {
+    let name = |text: &str| options(&[&format!("--bare-model-name={text}")]).repository.bare_model_name;
+    assert_eq!(name("sklearn-iris").as_deref(), Some("sklearn-iris"));
+    assert_eq!(name("{{.Name}}").as_deref(), Some("{{.Name}}"));
+    for text in ["", ".", "..", ".hidden", "a/b", "a\\b"] {
+        refused(
+            &[&format!("--bare-model-name={text}")],
+            &format!(
+                "Bad option: \"--bare-model-name\".\nError: --bare-model-name must be a model's name, not '{text}'"
+            ),
+        );
+    }
+}
+
+#[test]
 fn combinations() {
     let Parsed::Error { message, .. } = parse_all(&[]) else { panic!() };
-    assert_eq!(message, "--model-repository must be specified");
+    assert!(message.starts_with("--model-repository must be specified: the folder"), "{message}");
     refused(
         &["--load-model=m"],
         "Error: Use of '--load-model' requires setting '--model-control-mode=explicit' as well.",

@@ -149,7 +149,11 @@ impl LogControl {
 fn open(path: &Path) -> Result<(PathBuf, File)> {
     let file = OpenOptions::new().append(true).create(true).open(path);
     let file = file
-        .map_err(|error| Error::internal(format!("Failed to open log file '{}': {error}", path.display())))?;
+        .map_err(|error| Error::internal(format!(
+            "Failed to open log file '{}': {error}; --log-file must be in a folder that the server's user may write to, such \
+             as a mounted volume",
+            path.display()
+        )))?;
     Ok((path.to_owned(), file))
 }
 

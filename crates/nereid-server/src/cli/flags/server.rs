@@ -177,6 +177,15 @@ pub(super) const REPOSITORY: &[Flag] = &[
         "Read <model>/configs/<name>.pbtxt instead of <model>/config.pbtxt where it exists.",
     ),
     ready(
+        "bare-model-name",
+        Text,
+        "",
+        bare_model_name,
+        "Name of a model that is a repository's path itself, with model.onnx or versions in it. Without it, the config's \
+         name counts, else the file's or the folder's.",
+    )
+    .own(),
+    ready(
         "model-load-thread-count",
         Integer,
         "4",
@@ -235,6 +244,14 @@ fn ready_when(draft: &mut Draft, text: &str) -> value::Result<()> {
         "server" => ReadyWhen::Server,
         _ => ReadyWhen::All,
     });
+    Ok(())
+}
+
+fn bare_model_name(draft: &mut Draft, text: &str) -> value::Result<()> {
+    if text.is_empty() || text.starts_with('.') || text.contains(['/', '\\', '\0']) {
+        return Err(format!("Error: --bare-model-name must be a model's name, not '{text}'"));
+    }
+    draft.options.repository.bare_model_name = Some(text.to_owned());
     Ok(())
 }
 
