@@ -303,3 +303,9 @@ def test_probes_while_models_load_and_when_one_has_failed(tmp_path: pathlib.Path
         assert "Protobuf parsing failed" in reasons["broken"] and not reasons["mnist_mlp"]
     finally:
         assert server.stop() == 0
+
+
+def test_a_trace_file_that_cannot_be_written_is_told_before_there_is_a_trace(tmp_path: pathlib.Path) -> None:
+    trace = ["--trace-config=triton,file=/proc/nereid/trace", "--trace-config=level=TIMESTAMPS", "--trace-config=rate=1"]
+    with serving(REPOSITORY, tmp_path / "log", *trace) as server:
+        assert "traces cannot be written to '/proc/nereid/trace': No such file or directory" in server.log()

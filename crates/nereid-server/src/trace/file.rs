@@ -1,7 +1,7 @@
 //! The trace files: `<file>`, which grows while the server runs and is whole JSON once it is closed, and `<file>.0`,
 //! `<file>.1`, … which are written at once. What cannot be written is lost and said once in the log.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Seek, Write};
 use std::path::{Path, PathBuf};
 
@@ -24,8 +24,15 @@ struct Plain {
 }
 
 impl TraceFile {
-    /// Nothing is opened yet.
+    /// Nothing is opened yet. If nothing can be written there, the log says so now: it may take long until there is a trace.
     pub(super) fn new(path: PathBuf) -> Self {
+        if let Err(e) = try_out(&path) {
+            tracing::warn!(
+                "traces cannot be written to '{}': {e}; it must be in a folder that the server's user may write to, such as a \
+                 mounted volume",
+                path.display()
+            );
+        }
         Self { path, next_index: 0, plain: None, failing: false }
     }
 
@@ -102,10 +109,17 @@ impl Drop for TraceFile {
     }
 }
 
+/// Whether a file at `path` can be written. Leaves what is there as it is, and opens nothing that may wait, such as a FIFO.
+fn try_out(path: &Path) -> io::Result<()> {
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.is_file() => File::options().append(true).open(path).map(drop),
+        Ok(_) => Ok(()),
+        Err(_) => File::create_new(path).and_then(|_| fs::remove_file(path)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
 
     #[test]
@@ -128,6 +142,19 @@ mod tests {
         assert_eq!((read("trace.json").as_deref(), read("trace.json.2")), (Some("[3,5,6]"), None));
         TraceFile::new(path).save_plain(b"7");
         assert_eq!(read("trace.json").as_deref(), Some("[7]"));
+    }
+
+    #[test]
+    fn trying_out_leaves_everything_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("trace.json");
+        try_out(&path).unwrap();
+        assert!(!path.exists());
+        fs::write(&path, "older").unwrap();
+        try_out(&path).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "older");
+        try_out(Path::new("/dev/full")).unwrap();
+        try_out(&folder.path().join("absent/trace.json")).unwrap_err();
     }
 
     #[test]
