@@ -36,6 +36,8 @@ pub(crate) enum Chore {
     Fuzz(FuzzArgs),
     /// Check the manifests, the chart, the images, rules and dashboards without a cluster
     Kube(KubeArgs),
+    /// Run image, manifests and chart in a real Kubernetes of this machine, scene by scene (needs root and the lab)
+    KubeLab(KubeLabArgs),
     /// What CI runs: fmt, clippy, deny, codegen --check, kube, test
     Ci,
 }
@@ -200,6 +202,28 @@ pub(crate) struct KubeArgs {
     /// List every check
     #[arg(long, short)]
     pub(crate) verbose: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct KubeLabArgs {
+    /// Folder with the lab's build.sh, up.sh, down.sh and load-image.sh
+    #[arg(long, value_name = "DIR")]
+    pub(crate) scripts: Option<PathBuf>,
+    /// Build Kubernetes first, where that was not done yet (about 15 minutes)
+    #[arg(long)]
+    pub(crate) build: bool,
+    /// Take this server instead of a release build of this checkout
+    #[arg(long, value_name = "PATH")]
+    pub(crate) server: Option<PathBuf>,
+    /// Run these scenes, such as apply,rollout; a wrong name lists them
+    #[arg(long, value_name = "SCENE,…", value_delimiter = ',')]
+    pub(crate) only: Vec<String>,
+    /// Leave the cluster up
+    #[arg(long)]
+    pub(crate) keep: bool,
+    /// Write the table into k8s/README.md
+    #[arg(long)]
+    pub(crate) write: bool,
 }
 
 #[cfg(test)]

@@ -47,6 +47,7 @@ fn run(chore: Chore) -> anyhow::Result<ExitCode> {
     match chore {
         Chore::Serve(args) => return serve::run(&workspace, &args),
         Chore::Kube(args) => return kube::run(&workspace, &args),
+        Chore::KubeLab(args) => return kube::lab(&workspace, &args),
         Chore::Test(args) => return test::run(&workspace, &args),
         Chore::GpuCheck(args) => return gpu_check::run(&workspace, &args),
         Chore::Models(args) => models::run(&workspace, &args)?,

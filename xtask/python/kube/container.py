@@ -65,14 +65,14 @@ def base(work: pathlib.Path) -> None:
     sh("buildah", "commit", "--quiet", "--rm", container, BUILD_BASE)
 
 
-def build(root: pathlib.Path, server: str) -> None:
+def build(root: pathlib.Path, server: str, tag: str = IMAGE) -> None:
     """The Dockerfile that ships, with a server that was built before."""
     prebuilt = root / "docker/prebuilt"
     prebuilt.mkdir(exist_ok=True)
     shutil.copy2(server, prebuilt / "nereid")
     arguments = {"BASE": BUILD_BASE, "RUST": BUILD_BASE, "SERVER": "prebuilt"}
     flags = [word for name, value in arguments.items() for word in ("--build-arg", f"{name}={value}")]
-    sh("buildah", "bud", "--isolation", "chroot", "--format", "docker", *flags, "--file", root / "docker/Dockerfile", "--tag", IMAGE, root, seconds=900)
+    sh("buildah", "bud", "--isolation", "chroot", "--format", "docker", *flags, "--file", root / "docker/Dockerfile", "--tag", tag, root, seconds=900)
 
 
 def size(root: pathlib.Path) -> int:

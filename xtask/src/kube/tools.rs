@@ -58,6 +58,12 @@ impl Tools {
     pub(crate) fn name(&self, command: &mut Command) {
         command.args(self.found.iter().map(|(name, path)| flag(name, path)));
     }
+
+    /// Adds flags for those of `names` that are there.
+    pub(crate) fn name_some(&self, command: &mut Command, names: &[&str]) {
+        let wanted = self.found.iter().filter(|(name, _)| names.contains(name));
+        command.args(wanted.map(|(name, path)| flag(name, path)));
+    }
 }
 
 impl fmt::Display for Tools {
