@@ -273,7 +273,7 @@ def test_slow_senders_together_have_no_more_than_the_limit(server: Nereid) -> No
 
 def test_a_grpc_message_counts_as_it_comes(server: Nereid) -> None:
     with http2.Connection(server.grpc_port) as client:
-        client.until(http2.SETTINGS)
+        assert client.until(http2.SETTINGS) and client.until(http2.WINDOW_UPDATE), "until then little may be sent"
         client.send(http2.frame(http2.SETTINGS, http2.ACK))
         client.send(http2.frame(http2.HEADERS, http2.END_HEADERS, 1, http2.call()))
         message = b"\0" + (3 * MIB).to_bytes(4, "big") + bytes(2 * MIB)
