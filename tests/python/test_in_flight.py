@@ -95,15 +95,17 @@ def refused(answer: Answer, status: int, text: re.Pattern[str]) -> None:
 
 
 @contextlib.contextmanager
-def occupied(server: Nereid, size: int) -> Iterator[None]:
-    """A request of so many bytes runs meanwhile."""
-    before = in_flight(server)
+def occupied(server: Nereid, size: int, beside: int = 0) -> Iterator[None]:
+    """A request of so many bytes runs meanwhile, beside others that run already and have `beside` bytes."""
+    wait_in_flight(server, beside)  # the last answer may have been read before it was let go
     connection = http.client.HTTPConnection("127.0.0.1", server.http_port, timeout=30)
-    connection.request("POST", "/v2/models/endless/infer", *body(size))
-    wait_in_flight(server, before + size)
-    yield
-    connection.close()
-    wait_in_flight(server, before)
+    try:
+        connection.request("POST", "/v2/models/endless/infer", *body(size))
+        wait_in_flight(server, beside + size)
+        yield
+    finally:
+        connection.close()
+    wait_in_flight(server, beside)
 
 
 def together(count: int, work: Callable[[int], None]) -> None:
@@ -178,7 +180,8 @@ def test_a_giant_keeps_out_large_requests_and_no_small_ones(server: Nereid) -> N
     with occupied(server, MOST), grpcclient.InferenceServerClient(server.grpc) as client:
         refused(infer(server, "echo", LIMIT // 4), 503, BUSY)
         assert infer(server, "echo", LIMIT // 64).status == 200
-        with occupied(server, LIMIT // 64), occupied(server, LIMIT // 64):
+        small = LIMIT // 64
+        with occupied(server, small, MOST), occupied(server, small, MOST + small):
             assert infer(server, "echo", 1000).status == 200
         for path in ("/v2/health/ready", "/v2/health/live", "/v2", "/v2/models/echo", "/v2/models/echo/stats"):
             assert server.get(path).status == 200
@@ -187,8 +190,10 @@ def test_a_giant_keeps_out_large_requests_and_no_small_ones(server: Nereid) -> N
 
 def test_nothing_is_refused_but_inference_when_nothing_is_left(server: Nereid) -> None:
     with contextlib.ExitStack() as stack:
+        beside = 0
         for size in (MOST, *[LIMIT // 64] * 8):
-            stack.enter_context(occupied(server, size))
+            stack.enter_context(occupied(server, size, beside))
+            beside += size
         assert in_flight(server) == LIMIT
         refused(infer(server, "echo", 300), 503, BUSY)
         with grpcclient.InferenceServerClient(server.grpc) as client:
