@@ -16,7 +16,7 @@ pub enum LogFormat {
     Default = 0,
     /// `YYYY-MM-DDThh:mm:ssZ L <process> <file>:<line>] <message>`.
     Iso8601 = 1,
-    /// A JSON object per line, see [`json`](super::json). Triton does not have it.
+    /// A JSON object per line, see `json.rs`. Triton does not have it.
     Json = 2,
 }
 
