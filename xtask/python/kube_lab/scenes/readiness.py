@@ -65,7 +65,7 @@ def wrong_mount(lab: object) -> str:
     expect(ended["exitCode"] == 1, f"it ended with {ended}")
     expect("/nowhere" in said, f"its log says {said[-300:]}")
     cluster.clear()
-    return f"a wrong mount: CrashLoopBackOff, exit code 1, log: “{said.splitlines()[-1][-160:]}”"
+    return f"a wrong mount: CrashLoopBackOff, exit code 1, log: “{message(said.splitlines()[-1])[:200]}”"
 
 
 def state_running(pod: dict) -> bool:
@@ -74,6 +74,11 @@ def state_running(pod: dict) -> bool:
 
 def waiting(pod: dict) -> str:
     return (pod["status"].get("containerStatuses") or [{}])[0].get("state", {}).get("waiting", {}).get("reason", "")
+
+
+def message(line: str) -> str:
+    """What a line of the log says, of JSON too."""
+    return json.loads(line)["message"] if line.startswith("{") else line
 
 
 def post(url: str) -> bytes:
