@@ -79,6 +79,7 @@ def test_a_flood_does_not_end_a_server_with_little_memory(tmp_path: pathlib.Path
             budget = value(server, "nereid_inflight_limit_bytes")
             assert 16 * MIB <= budget < LIMIT / 3
             assert value(server, "nereid_memory_limit_bytes") == LIMIT
+            assert "THP_enabled:\t0\n" in pathlib.Path(f"/proc/{server.process.pid}/status").read_text(), "no huge pages"
             assert f"Memory: the container may have {LIMIT} bytes; requests in flight may have {int(budget)} bytes" in server.log()
             numbers = b'{"inputs":[{"name":"INPUT0","datatype":"FP32","shape":[400000],"data":[%b]}]}' % b",".join([b"0.12345678"] * 400_000)
             work = [(over_http, server, "echo", *body(size * MIB, fill=size)) for size in (1, 3, 8, 12) * 3]

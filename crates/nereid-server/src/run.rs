@@ -37,6 +37,8 @@ pub enum Ended {
 /// A port cannot be taken, the repository cannot be read, or a model fails to load and
 /// `--exit-on-error` says that this ends the server.
 pub async fn run(options: Options, log: LogControl) -> anyhow::Result<Ended> {
+    let container = Container::read();
+    container.memory.save();
     let transport = transport::of(&options)?;
     let ports = Ports::take(&options)?;
     let mut signals = Signals::listen()?;
@@ -44,7 +46,7 @@ pub async fn run(options: Options, log: LogControl) -> anyhow::Result<Ended> {
     let MetricsEndpoint { enabled, families, .. } = &options.metrics;
     let gpus = (*enabled && families.gpu).then(|| metrics::start_gpus(families.interval)).flatten();
     let Some(service) = load(&options, &mut signals).await? else { return Ok(Ended::Clean) };
-    let service = limited(service.with_log_and_traces(log, tracer), &options);
+    let service = limited(service.with_log_and_traces(log, tracer), container, &options);
     let service = Arc::new(service);
     service.access().switch(options.access_log)?;
     let drains = Drains::new();
@@ -56,8 +58,7 @@ pub async fn run(options: Options, log: LogControl) -> anyhow::Result<Ended> {
 }
 
 /// Bounds the memory of requests, now that the models have theirs, and says what there is.
-fn limited(service: Service, options: &Options) -> Service {
-    let container = Container::read();
+fn limited(service: Service, container: Container, options: &Options) -> Service {
     let budget = Budget::new(Limit::of(options.max_inflight_bytes, container.memory));
     container.log(options.http.threads);
     budget.log(container.memory);

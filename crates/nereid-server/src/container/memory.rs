@@ -19,6 +19,16 @@ impl Memory {
     pub(crate) fn most(&self) -> Option<u64> {
         self.limit.into_iter().chain(self.machine).min()
     }
+
+    /// Takes no huge pages from now on if the container has a limit. The allocator asks for them, and then each of many
+    /// requests that are half read has 2 MiB at least, whatever is counted for it: under a flood the kernel ended the process.
+    pub(crate) fn save(&self) {
+        if self.limit.is_some()
+            && let Err(e) = rustix::thread::disable_transparent_huge_pages(true)
+        {
+            tracing::debug!("huge pages cannot be switched off: {e}");
+        }
+    }
 }
 
 /// The limit from the text of `memory.limit_in_bytes` or `memory.max`, where `max` stands for none.
