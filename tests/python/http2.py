@@ -1,6 +1,7 @@
 """HTTP/2 by hand: frames as bytes, so that tests can send what no client library would. Headers are never Huffman coded."""
 
 import contextlib
+import select
 import socket
 import struct
 from collections.abc import Iterable, Iterator
@@ -103,3 +104,13 @@ class Connection:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def first(connections: list[Connection], kind: int, patience_s: float = 60) -> Connection | None:
+    """The one that gets a frame of a kind first; `None` if nothing comes to any of them for so long."""
+    of = {connection.socket: connection for connection in connections}
+    while readable := select.select(list(of), [], [], patience_s)[0]:
+        for connection in map(of.__getitem__, readable):
+            if connection.until(kind, 0.01):
+                return connection
+    return None
