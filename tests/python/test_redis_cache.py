@@ -185,6 +185,8 @@ def test_what_lies_in_redis_is_not_believed(redis: Redis, repository: pathlib.Pa
         for n, value in enumerate(hostile):
             assert redis.send("SET", key, value) == b"+OK\r\n"
             check(server, "http" if n % 2 else "grpc", 1.0)
+            # What was answered is stored afterwards: it must not come after the next value.
+            wait_until(lambda: redis.send("GET", key).endswith(good + b"\r\n"), 10, f"{n} is replaced")
         assert counts(server, "cached") == (1 + len(hostile), 1 + len(hostile), 0, 1 + len(hostile))
         redis.send("DEL", key)
         redis.send("LPUSH", key, "x")  # no string at all
