@@ -29,15 +29,20 @@ def took(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
-def table(seen: list[dict], version: str) -> str:
+def table(last: str, seen: list[dict], version: str) -> str:
+    """What was seen now, and the rows of the `last` table for scenes that were not run."""
     date = datetime.datetime.now(datetime.UTC).strftime("%-d %B %Y")
-    rows = [f"| `{one['scene']}` | {'' if one['good'] else '**failed**: '}{one['seen'].replace('|', '/')} | {took(one['seconds'])} |" for one in seen]
+    rows = {line.split("`")[1]: line for line in last.splitlines() if line.startswith("| `")}
+    for one in seen:
+        what = ("" if one["good"] else "**failed**: ") + one["seen"].replace("|", "/")
+        rows[one["scene"]] = f"| `{one['scene']}` | {what} | {took(one['seconds'])} |"
     head = [f"{date}, {version}, one node with {os.cpu_count()} CPUs:", "", "| scene | what was seen | time |", "|---|---|---|"]
-    return "\n".join([BEGIN, "", *head, *rows, "", END])
+    return "\n".join([BEGIN, "", *head, *rows.values(), "", END])
 
 
 def written(file: pathlib.Path, seen: list[dict], version: str) -> None:
     """Puts the table where the last one was."""
     text = file.read_text()
     before, rest = text.split(BEGIN)
-    file.write_text(before + table(seen, version) + rest.split(END)[1])
+    last, after = rest.split(END)
+    file.write_text(before + table(last, seen, version) + after)

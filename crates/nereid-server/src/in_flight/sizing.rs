@@ -4,9 +4,9 @@ use crate::container::Memory;
 
 /// The automatic budget is one part in this many of what models leave of the memory. A byte of a request is one in its
 /// message and, for moments, one in a copy of it: when a buffer grows, when requests are gathered into a batch, when a message
-/// is decoded; allocators keep some of what was given back, and models need some while they run. Floods took up to 2.6 times
-/// the budget.
-const SHARE: u64 = 3;
+/// is decoded; allocators keep some of what was given back, models need some while they run, and each connection has a buffer.
+/// Floods took up to 3.5 times the budget.
+const SHARE: u64 = 5;
 /// A server with less than this could hardly serve anything.
 const LEAST_BYTES: u64 = 16 << 20;
 
@@ -62,7 +62,7 @@ mod tests {
         for (limit, others, expected) in [
             (Limit::None, 0, None),
             (Limit::Bytes(5), 0, Some(5)),
-            (Limit::Memory(256 * MIB), 16 * MIB, Some(80 * MIB)),
+            (Limit::Memory(256 * MIB), 16 * MIB, Some(48 * MIB)),
             (Limit::Memory(256 * MIB), 250 * MIB, Some(LEAST_BYTES)),
             (Limit::Memory(256 * MIB), 300 * MIB, Some(LEAST_BYTES)),
         ] {

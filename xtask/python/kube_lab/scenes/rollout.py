@@ -1,6 +1,6 @@
 """Rolling updates, a deletion and a scale-down under load: not one request may be lost."""
 
-from asking import GRPC, HTTP, NODE
+from asking import GRPC, HTTP, NODE, answers
 from cluster import DEPLOYMENT, expect, until
 from manifests import with_replicas
 from traffic import KINDS, Traffic
@@ -12,6 +12,7 @@ def run(lab: object) -> str:
     body = (lab.root / "samples/digits/seven.json").read_bytes()
     cluster = lab.cluster
     with cluster.deployed(with_replicas(lab.manifests.server(), REPLICAS)):
+        until(lambda: answers(lab.root, lab.work), "the node forwards to them")
         inside = cluster.get("service", "nereid")["spec"]["clusterIP"]
         before = {pod["metadata"]["name"] for pod in cluster.pods()}
         with Traffic([(NODE, HTTP, GRPC), (inside, 8000, 8001)], body, tuple(KINDS)) as load:

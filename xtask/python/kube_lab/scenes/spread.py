@@ -1,6 +1,6 @@
 """New pods get their share of connections that are kept."""
 
-from asking import GRPC, HTTP, METRICS, MODEL, NODE, metric, page
+from asking import GRPC, HTTP, MODEL, NODE, answers, metric, page
 from cluster import DEPLOYMENT, until
 from manifests import with_args
 from traffic import Traffic
@@ -15,6 +15,7 @@ def run(lab: object) -> str:
     body = (lab.root / "samples/digits/seven.json").read_bytes()
     cluster = lab.cluster
     with cluster.deployed(with_args(lab.manifests.server(), *AGES)):
+        until(lambda: answers(lab.root, lab.work), "the node forwards to it")
         with Traffic([(NODE, HTTP, GRPC)], body, ("kept", "grpc"), clients=6) as load:
             cluster.kubectl("scale", DEPLOYMENT, "--replicas=3")
             cluster.rolled_out()

@@ -81,7 +81,7 @@ pub(super) const MEMORY_DEVICE: &[Flag] = &[
         "",
         |d, v| put(&mut d.options.max_inflight_bytes, value::integer(v).map(Some)),
         "Most bytes of requests in flight, 0 for no limit: what would be more is refused with 503 or UNAVAILABLE. By \
-         default a third of what models leave of the memory that the container may have, or the machine.",
+         default a fifth of what models leave of the memory that the container may have, or the machine.",
     )
     .own(),
     ready(
