@@ -166,9 +166,10 @@ def serving(
     *flags: str,
     ready: Callable[[Nereid], object] = Nereid.wait_ready,
     environment: dict[str, str] | None = None,
+    program: str | None = None,
 ) -> Iterator[Nereid]:
     """A ready server; at the end it must still live and end cleanly on SIGTERM."""
-    server = Nereid(repository, log, *flags, environment=environment)
+    server = Nereid(repository, log, *flags, environment=environment, program=program)
     try:
         ready(server)
         yield server

@@ -1,6 +1,7 @@
 """A server within the limits of a real container: it knows them, shows them, and does not die of them."""
 
 import collections
+import contextlib
 import http.client
 import pathlib
 import re
@@ -13,25 +14,15 @@ from tritonclient.utils import InferenceServerException
 import cgroups
 import models
 from exposition import families, value
-from nereid_process import Nereid, wait_until
+from nereid_process import Nereid, serving, wait_until
 from test_in_flight import body
 
 MIB = 1 << 20
 LIMIT = 192 * MIB
 
 
-def started(folder: pathlib.Path, group: cgroups.Group, *flags: str) -> Nereid:
-    return Nereid(folder / "repository", folder / "log", *flags, program=group.program(folder / "program")).wait_ready()
-
-
-def ended(server: Nereid) -> None:
-    try:
-        assert server.alive(), f"the server ended with {server.process.returncode}:\n{server.log()}"
-        assert server.stop() == 0, server.log()
-    finally:
-        if server.alive():
-            server.process.kill()
-            server.process.wait()
+def limited(folder: pathlib.Path, group: cgroups.Group) -> contextlib.AbstractContextManager[Nereid]:
+    return serving(folder / "repository", folder / "log", program=group.program(folder / "program"))
 
 
 def test_a_flood_does_not_end_a_server_with_little_memory(tmp_path: pathlib.Path) -> None:
@@ -74,8 +65,7 @@ def test_a_flood_does_not_end_a_server_with_little_memory(tmp_path: pathlib.Path
             failures.append(failure)
 
     with cgroups.group("memory", limit_in_bytes=str(LIMIT)) as group:
-        server = started(tmp_path, group)
-        try:
+        with limited(tmp_path, group) as server:
             budget = value(server, "nereid_inflight_limit_bytes")
             assert 16 * MIB <= budget < LIMIT / 3
             assert value(server, "nereid_memory_limit_bytes") == LIMIT
@@ -96,15 +86,12 @@ def test_a_flood_does_not_end_a_server_with_little_memory(tmp_path: pathlib.Path
             wait_until(lambda: value(server, "nereid_inflight_bytes") == 0, 30, "nothing is in flight")
             most = int((group.path / "memory.max_usage_in_bytes").read_text())
             print(f"budget {budget / MIB:.0f} MiB, most {most / MIB:.0f} MiB, resident {server.resident() / MIB:.0f} MiB, {dict(seen)}")
-        finally:
-            ended(server)
 
 
 def test_threads_follow_the_quota_and_throttling_is_shown(tmp_path: pathlib.Path) -> None:
     models.write(tmp_path / "repository", "echo", models.identity("FP32"))
     with cgroups.group("cpu", cfs_period_us="10000", cfs_quota_us="5000") as group:
-        server = started(tmp_path, group)
-        try:
+        with limited(tmp_path, group) as server:
             assert re.search(r"CPUs: quota 0\.5, affinity \d+, machine \d+", server.log()), server.log()
             assert "Threads: 1 for event loops, 1 for ONNX Runtime at most" in server.log()
             assert value(server, "nereid_cpu_quota_cores") == 0.5
@@ -118,5 +105,3 @@ def test_threads_follow_the_quota_and_throttling_is_shown(tmp_path: pathlib.Path
             wait_until(throttled, 60, "the quota is used up")
             stat = group.read("cpu.stat")
             assert value(server, "nereid_cpu_throttled_periods") <= stat["nr_throttled"] + 100
-        finally:
-            ended(server)
